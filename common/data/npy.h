@@ -1,0 +1,36 @@
+/* npy.h - arrays in NumPy's file format.
+ *
+ * Version 1.0, C order, little endian: what numpy.save writes and numpy.load reads. Source:
+ * numpy/lib/format.py.
+ */
+#ifndef DATA_NPY_H
+#define DATA_NPY_H
+
+#include "common/error.h"
+#include <stddef.h>
+
+#define NPY_MAX_DIMENSIONS 8
+
+enum npy_type { NPY_FLOAT32, NPY_FLOAT64, NPY_INT64, NPY_UINT8 };
+
+/* Bytes of one element. */
+size_t npy_size(enum npy_type type);
+
+/* Writes data[shape[0]][shape[1]]... to path, whole or not at all. ERROR_SYSTEM naming path;
+ * ERROR_INVALID when the size overflows. Dimensions may be 0. */
+int npy_write(const char *path, enum npy_type type, int dimensions, const size_t *shape,
+              const void *data, struct error *error);
+
+/* What npy_read found. The caller frees data. */
+struct npy_array {
+    enum npy_type type;
+    int dimensions;
+    size_t shape[NPY_MAX_DIMENSIONS];
+    void *data;
+};
+
+/* ERROR_SYSTEM or ERROR_FORMAT (not .npy, another version, type, byte order or Fortran order,
+ * truncated), each naming path. */
+int npy_read(const char *path, struct npy_array *array, struct error *error);
+
+#endif

@@ -1,0 +1,40 @@
+/* random.h - NumPy's legacy random numbers (np.random.seed, randn, permutation), bit for bit.
+ *
+ * The generator is MT19937 seeded with Knuth's linear congruential fill; normal deviates come
+ * from the polar method, two at a time, the second of a pair cached, in the order NumPy's legacy
+ * RandomState returns them. So an experiment written with np.random.seed(42) has the same inputs
+ * here. Source of the algorithms: Matsumoto and Nishimura, "Mersenne Twister" (1998); Marsaglia's
+ * polar method; numpy/random/mtrand.pyx and src/legacy/legacy-distributions.c.
+ *
+ * Compiled without floating-point contraction: one fused multiply-add would change last bits.
+ */
+#ifndef DATA_RANDOM_H
+#define DATA_RANDOM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct random_state {
+    uint32_t key[624];
+    int position; /* next word of key; 624: all used */
+    int has_gauss;
+    double gauss; /* the cached second value of a pair */
+};
+
+/* np.random.seed(seed). */
+void random_seed(struct random_state *state, uint32_t seed);
+
+/* The next 32 bits. */
+uint32_t random_uint32(struct random_state *state);
+
+/* np.random.random_sample(): uniform in [0, 1), 53 bits. */
+double random_double(struct random_state *state);
+
+/* np.random.randn(n): n standard normal values; _float rounds each, as .astype(np.float32). */
+void random_normal(struct random_state *state, double *values, size_t n);
+void random_normal_float(struct random_state *state, float *values, size_t n);
+
+/* np.random.permutation(n): the numbers 0 .. n-1 in random order. */
+void random_permutation(struct random_state *state, int64_t *values, size_t n);
+
+#endif

@@ -37,8 +37,9 @@ struct error {
 
 /* Fills *error (unless NULL) and returns -1, so that a caller can write
  * `return error_set(error, ERROR_INVALID, "...")`. A longer message is cut. */
-__attribute__((format(printf, 3, 4))) static inline int
-error_set(struct error *error, enum error_code code, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static inline int error_set(struct error *error,
+                                                                  enum error_code code,
+                                                                  const char *format, ...)
 {
     if (error) {
         va_list arguments;

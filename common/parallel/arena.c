@@ -1,1 +1,363 @@
-/* to come */
+#include "common/parallel/internal.h"
+#include "common/parallel/shared_array.h"
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/memfd.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* The arena is a sparse memfd of up to 1 TiB. Its parts are extents, in order of address: cold
+ * ones have no memory behind them, warm ones have been used and keep their pages for the next
+ * allocation, so that a map that is repeated does not pay for fresh pages each time. */
+#define LARGEST_ARENA  ((size_t)1 << 40)
+#define SMALLEST_ARENA ((size_t)1 << 26)
+#define MOST_WARM      ((size_t)1 << 28)
+#define UNCHECKED      ((size_t)1 << 20) /* up to here nobody asks how much memory is free */
+#define MEMORY_MARGIN  ((size_t)64 << 20)
+
+/* Far from where the kernel puts programs, libraries and stacks, so that a fresh copy of the
+ * program, whose own addresses differ, finds it free. Only a wish: without it "spawn" may fail. */
+#define WISHED_ADDRESS ((void *)0x200000000000)
+
+enum extent_state { COLD, WARM, USED };
+
+struct extent {
+    size_t offset, size;
+    enum extent_state state;
+};
+
+static struct arena_place place = {.fd = -1};
+static pid_t owner; /* only this process manages the extents: its children have stale copies */
+static struct extent *extents;
+static size_t extent_count, extent_room, warm_bytes;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+const struct arena_place *arena_place(void)
+{
+    return &place;
+}
+
+static size_t whole_pages(size_t bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (bytes + page - 1) / page * page;
+}
+
+static int make_memfd(void)
+{
+#ifdef MFD_NOEXEC_SEAL
+    const int fd = memfd_create("arena", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (fd >= 0 || errno != EINVAL)
+        return fd;
+#endif
+    return memfd_create("arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
+int arena_map(struct error *error)
+{
+    const int fd = make_memfd();
+    if (fd < 0)
+        return error_set_errno(error, "cannot create shared memory (memfd_create)");
+    for (size_t size = LARGEST_ARENA; size >= SMALLEST_ARENA; size /= 2) {
+        if (ftruncate(fd, (off_t)size) != 0)
+            continue;
+        void *base =
+            mmap(WISHED_ADDRESS, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        if (base == MAP_FAILED) /* RLIMIT_AS, or a kernel that is strict: try with less */
+            continue;
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
+        extents = malloc(64 * sizeof *extents);
+        if (!extents) {
+            munmap(base, size);
+            break;
+        }
+        owner = getpid();
+        extent_room = 64;
+        extent_count = 1;
+        extents[0] = (struct extent){.offset = 0, .size = size, .state = COLD};
+        place = (struct arena_place){.fd = fd, .base = base, .size = size};
+        return 0;
+    }
+    error_set_errno(error, "cannot map shared memory");
+    close(fd);
+    return -1;
+}
+
+int arena_attach(const struct arena_place *of_parent)
+{
+    void *base = mmap(of_parent->base, of_parent->size, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, of_parent->fd, 0);
+    if (base != of_parent->base)
+        return -1;
+    place = *of_parent;
+    return 0;
+}
+
+/* ---- How much memory is free --------------------------------------------------------------- */
+
+/* The number after `key` in a file of "key number" lines, or the file's only number for "". */
+static bool read_number(const char *path, const char *key, uint64_t *number)
+{
+    FILE *file = fopen(path, "re");
+    char line[256];
+    bool found = false;
+    if (!file)
+        return false;
+    while (!found && fgets(line, sizeof line, file)) {
+        if (strncmp(line, key, strlen(key)) == 0)
+            found = sscanf(line + strlen(key), "%" SCNu64, number) == 1;
+    }
+    fclose(file);
+    return found;
+}
+
+/* This process's cgroup (version 2) may allow less than the machine has: the limit may be set on
+ * any of its ancestors. */
+static size_t cgroup_available(void)
+{
+    char path[512], limit_file[600], used_file[600];
+    uint64_t limit, used;
+    size_t available = SIZE_MAX;
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    if (!file)
+        return SIZE_MAX;
+    const bool found = fscanf(file, "0::%511s", path) == 1;
+    fclose(file);
+    if (!found)
+        return SIZE_MAX;
+    for (;;) {
+        snprintf(limit_file, sizeof limit_file, "/sys/fs/cgroup%s/memory.max", path);
+        snprintf(used_file, sizeof used_file, "/sys/fs/cgroup%s/memory.current", path);
+        if (read_number(limit_file, "", &limit) && read_number(used_file, "", &used)) {
+            const size_t rest = limit > used ? limit - used : 0;
+            available = rest < available ? rest : available;
+        }
+        char *slash = strrchr(path, '/');
+        if (!slash || path[0] == '\0')
+            return available;
+        *slash = '\0';
+    }
+}
+
+size_t shared_array_available(void)
+{
+    uint64_t kilobytes;
+    size_t available = cgroup_available();
+    if (read_number("/proc/meminfo", "MemAvailable:", &kilobytes) && kilobytes * 1024 < available)
+        available = (size_t)kilobytes * 1024;
+    return available > MEMORY_MARGIN ? available - MEMORY_MARGIN : 0;
+}
+
+/* ---- Extents ------------------------------------------------------------------------------- */
+
+static int make_room(void)
+{
+    if (extent_count + 2 <= extent_room)
+        return 0;
+    struct extent *more = realloc(extents, 2 * extent_room * sizeof *extents);
+    if (!more)
+        return -1;
+    extents = more;
+    extent_room *= 2;
+    return 0;
+}
+
+/* Cuts extent i so that it has exactly `size` bytes. Room for one more must be there. */
+static void split(size_t i, size_t size)
+{
+    if (extents[i].size == size)
+        return;
+    memmove(&extents[i + 2], &extents[i + 1], (extent_count - i - 1) * sizeof *extents);
+    extents[i + 1] = (struct extent){.offset = extents[i].offset + size,
+                                     .size = extents[i].size - size,
+                                     .state = extents[i].state};
+    extents[i].size = size;
+    extent_count++;
+}
+
+static void merge_with_next(size_t i)
+{
+    if (i + 1 >= extent_count || extents[i].state == USED ||
+        extents[i].state != extents[i + 1].state)
+        return;
+    extents[i].size += extents[i + 1].size;
+    memmove(&extents[i + 1], &extents[i + 2], (extent_count - i - 2) * sizeof *extents);
+    extent_count--;
+}
+
+static void merge_around(size_t i)
+{
+    merge_with_next(i);
+    if (i > 0)
+        merge_with_next(i - 1);
+}
+
+/* Gives the pages of a warm extent back to the system. */
+static void cool(size_t i)
+{
+    fallocate(place.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)extents[i].offset,
+              (off_t)extents[i].size);
+    warm_bytes -= extents[i].size;
+    extents[i].state = COLD;
+    merge_around(i);
+}
+
+static void cool_all(void)
+{
+    for (size_t i = 0; i < extent_count;) {
+        if (extents[i].state == WARM) {
+            cool(i);
+            i = 0; /* the merge may have moved everything */
+        } else {
+            i++;
+        }
+    }
+}
+
+/* The smallest extent of this state with at least `size` bytes; extent_count if there is none. */
+static size_t best_fit(enum extent_state state, size_t size)
+{
+    size_t best = extent_count;
+    for (size_t i = 0; i < extent_count; i++)
+        if (extents[i].state == state && extents[i].size >= size &&
+            (best == extent_count || extents[i].size < extents[best].size))
+            best = i;
+    return best;
+}
+
+/* Puts memory behind a cold extent now, so that no later touch can fail (it would be SIGBUS). A
+ * memfd has no limit of its own and would fill the machine: hence the question before. */
+static int reserve(const struct extent *extent, struct error *error)
+{
+    if (extent->size > UNCHECKED) {
+        const size_t available = shared_array_available();
+        if (extent->size > available)
+            return error_set(error, ERROR_MEMORY,
+                             "%.1f MB of shared memory asked for, %.1f MB are free",
+                             (double)extent->size / 1e6, (double)available / 1e6);
+    }
+    int failed;
+    do
+        failed = fallocate(place.fd, 0, (off_t)extent->offset, (off_t)extent->size);
+    while (failed && errno == EINTR);
+    if (failed) {
+        const int number = errno;
+        fallocate(place.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)extent->offset,
+                  (off_t)extent->size);
+        return error_set(error, ERROR_MEMORY, "cannot reserve %.1f MB of shared memory: %s",
+                         (double)extent->size / 1e6, strerror(number));
+    }
+#ifdef MADV_POPULATE_WRITE /* Linux 5.14; without it pages are mapped one fault at a time */
+    madvise((char *)place.base + extent->offset, extent->size, MADV_POPULATE_WRITE);
+#endif
+    return 0;
+}
+
+/* Marks an extent of `size` bytes as used and returns its index, or extent_count with *error. */
+static size_t take_extent(size_t size, bool *is_zero, struct error *error)
+{
+    size_t i = best_fit(WARM, size);
+    *is_zero = i == extent_count;
+    if (i < extent_count) {
+        split(i, size);
+        warm_bytes -= size;
+    } else {
+        i = best_fit(COLD, size);
+        if (i == extent_count) {
+            error_set(error, ERROR_MEMORY,
+                      "%.1f MB of shared memory asked for, no address range that large is left",
+                      (double)size / 1e6);
+            return i;
+        }
+        split(i, size);
+        if (reserve(&extents[i], error) != 0) {
+            merge_around(i);
+            return extent_count;
+        }
+    }
+    extents[i].state = USED;
+    return i;
+}
+
+void *arena_allocate(size_t bytes, bool zeroed, struct error *error)
+{
+    const size_t size = whole_pages(bytes);
+    bool is_zero;
+    char *memory = NULL;
+    pthread_mutex_lock(&mutex);
+    if (getpid() != owner) {
+        error_set(error, ERROR_INVALID,
+                  "only the process that called pool_startup can allocate "
+                  "shared memory");
+    } else if (size < bytes || make_room() != 0) {
+        error_set(error, ERROR_MEMORY, "no memory to manage %zu bytes of shared memory", bytes);
+    } else {
+        size_t i = take_extent(size, &is_zero, error);
+        if (i == extent_count && warm_bytes > 0) { /* what is kept warm may be what is missing */
+            cool_all();
+            i = take_extent(size, &is_zero, error);
+        }
+        if (i < extent_count)
+            memory = (char *)place.base + extents[i].offset;
+    }
+    pthread_mutex_unlock(&mutex);
+    if (memory && zeroed && !is_zero)
+        memset(memory, 0, size);
+    return memory;
+}
+
+void arena_free(void *memory)
+{
+    if (!memory || getpid() != owner)
+        return;
+    const size_t offset = (size_t)((char *)memory - (char *)place.base);
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < extent_count; i++) {
+        if (extents[i].offset != offset || extents[i].state != USED)
+            continue;
+        extents[i].state = WARM;
+        warm_bytes += extents[i].size;
+        if (warm_bytes > MOST_WARM)
+            cool(i);
+        else
+            merge_around(i);
+        break;
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+/* ---- shared_array.h ------------------------------------------------------------------------ */
+
+void *shared_array_create(size_t count, size_t size, struct error *error)
+{
+    size_t bytes;
+    if (place.fd < 0) {
+        error_set(error, ERROR_INVALID, "shared array: pool_startup has not been called");
+        return NULL;
+    }
+    if (count == 0 || size == 0) {
+        error_set(error, ERROR_INVALID, "shared array of no bytes (%zu elements of %zu)", count,
+                  size);
+        return NULL;
+    }
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        error_set(error, ERROR_INVALID, "shared array: %zu elements of %zu bytes overflow", count,
+                  size);
+        return NULL;
+    }
+    return arena_allocate(bytes, true, error);
+}
+
+void shared_array_destroy(void *array)
+{
+    arena_free(array);
+}
+
+bool shared_array_contains(const void *pointer, size_t bytes)
+{
+    const uintptr_t first = (uintptr_t)pointer, base = (uintptr_t)place.base;
+    return place.fd >= 0 && first >= base && first - base <= place.size &&
+           bytes <= place.size - (first - base);
+}

@@ -1,1 +1,111 @@
-/* to come */
+#include "common/parallel/gil.h"
+#include <stdlib.h>
+
+/* A thread is known by the address of a variable of its own. */
+static _Thread_local char self;
+
+struct gil *gil_create(double switch_interval, struct error *error)
+{
+    pthread_condattr_t monotonic;
+    if (!(switch_interval > 0 && switch_interval <= 3600)) {
+        error_set(error, ERROR_INVALID, "GIL switch interval %g s: must be above 0, at most 3600",
+                  switch_interval);
+        return NULL;
+    }
+    struct gil *gil = aligned_alloc(_Alignof(struct gil), sizeof *gil);
+    if (!gil) {
+        error_set(error, ERROR_MEMORY, "no memory for a GIL");
+        return NULL;
+    }
+    *gil = (struct gil){0};
+    gil->interval.tv_sec = (time_t)switch_interval;
+    gil->interval.tv_nsec = (long)((switch_interval - (double)gil->interval.tv_sec) * 1e9);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&gil->mutex, NULL);
+    pthread_mutex_init(&gil->switch_mutex, NULL);
+    pthread_cond_init(&gil->released, &monotonic);
+    pthread_cond_init(&gil->switched, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return gil;
+}
+
+void gil_destroy(struct gil *gil)
+{
+    if (!gil)
+        return;
+    pthread_cond_destroy(&gil->switched);
+    pthread_cond_destroy(&gil->released);
+    pthread_mutex_destroy(&gil->switch_mutex);
+    pthread_mutex_destroy(&gil->mutex);
+    free(gil);
+}
+
+/* Waits for a release, at most one interval. Did the time run out? */
+static bool wait_one_interval(struct gil *gil)
+{
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += gil->interval.tv_sec;
+    deadline.tv_nsec += gil->interval.tv_nsec;
+    if (deadline.tv_nsec >= 1000000000L) {
+        deadline.tv_nsec -= 1000000000L;
+        deadline.tv_sec++;
+    }
+    return pthread_cond_timedwait(&gil->released, &gil->mutex, &deadline) == ETIMEDOUT;
+}
+
+/* take_gil of ceval_gil.c. */
+void gil_acquire(struct gil *gil)
+{
+    pthread_mutex_lock(&gil->mutex);
+    while (gil->locked) {
+        const uint64_t seen = gil->statistics.switches;
+        if (wait_one_interval(gil) && gil->locked && gil->statistics.switches == seen)
+            atomic_store_explicit(&gil->drop_request, true, memory_order_relaxed);
+    }
+    /* From here on this thread holds the lock. Under switch_mutex, because the thread that was
+     * made to drop it may be waiting to see exactly this. */
+    pthread_mutex_lock(&gil->switch_mutex);
+    gil->locked = true;
+    gil->statistics.acquired++;
+    if (gil->last_holder != &self) {
+        gil->last_holder = &self;
+        gil->statistics.switches++;
+    }
+    pthread_cond_signal(&gil->switched);
+    pthread_mutex_unlock(&gil->switch_mutex);
+    atomic_store_explicit(&gil->drop_request, false, memory_order_relaxed);
+    pthread_mutex_unlock(&gil->mutex);
+}
+
+/* drop_gil of ceval_gil.c. */
+void gil_release(struct gil *gil)
+{
+    pthread_mutex_lock(&gil->mutex);
+    const bool asked = atomic_load_explicit(&gil->drop_request, memory_order_relaxed);
+    gil->locked = false;
+    gil->statistics.forced += asked;
+    pthread_cond_signal(&gil->released);
+    pthread_mutex_unlock(&gil->mutex);
+
+    if (asked) {
+        /* Without this wait the same thread would nearly always take the lock back before the
+         * waiter has even woken up. */
+        pthread_mutex_lock(&gil->switch_mutex);
+        while (gil->last_holder == &self)
+            pthread_cond_wait(&gil->switched, &gil->switch_mutex);
+        pthread_mutex_unlock(&gil->switch_mutex);
+    }
+}
+
+void gil_drop_and_retake(struct gil *gil)
+{
+    gil_release(gil);
+    gil_acquire(gil);
+}
+
+struct gil_statistics gil_statistics(const struct gil *gil)
+{
+    return gil->statistics;
+}

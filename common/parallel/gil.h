@@ -15,17 +15,31 @@
 #define PARALLEL_GIL_H
 
 #include "common/error.h"
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #define GIL_SWITCH_INTERVAL 0.005 /* seconds: sys.getswitchinterval() of a fresh Python */
-
-struct gil;
 
 struct gil_statistics {
     uint64_t acquired; /* times a thread took the lock */
     uint64_t switches; /* of these: times it was not the thread that held it last */
     uint64_t forced;   /* times a holder dropped the lock because another asked for it */
+};
+
+/* Its parts are private; they stand here because gil_checkpoint must be inlined. */
+struct gil {
+    _Alignas(64) atomic_bool drop_request; /* "eval breaker": written only when patience ends */
+    _Alignas(64) pthread_mutex_t mutex;    /* guards locked, and the statistics */
+    pthread_cond_t released;
+    pthread_mutex_t switch_mutex; /* guards last_holder and switches */
+    pthread_cond_t switched;
+    bool locked;
+    const void *last_holder;
+    struct timespec interval;
+    struct gil_statistics statistics;
 };
 
 /* switch_interval in seconds, above 0. NULL with *error on failure. */
@@ -38,18 +52,14 @@ void gil_destroy(struct gil *gil);
 void gil_acquire(struct gil *gil);
 void gil_release(struct gil *gil);
 
-/* Only for gil_checkpoint: the request flag, on a cache line that is only written when a waiter's
- * patience ends, and the slow path. */
-extern void gil_drop_and_retake(struct gil *gil);
-struct gil_public {
-    _Alignas(64) atomic_bool drop_request;
-};
+/* What gil_checkpoint does when somebody asked for the lock. */
+void gil_drop_and_retake(struct gil *gil);
 
 /* Called by the thread that holds the lock, at every back edge of an interpreted loop: one load
- * and one branch unless another thread asked for the lock. */
+ * and one branch unless another thread has asked for the lock. */
 static inline void gil_checkpoint(struct gil *gil)
 {
-    if (__builtin_expect(atomic_load_explicit(&((struct gil_public *)(void *)gil)->drop_request, memory_order_relaxed), 0))
+    if (__builtin_expect(atomic_load_explicit(&gil->drop_request, memory_order_relaxed), 0))
         gil_drop_and_retake(gil);
 }
 

@@ -79,9 +79,9 @@ struct pool_options {
     int workers;                         /* 1 to POOL_MAX_WORKERS */
     enum pool_start_method start_method; /* POOL_FORKSERVER unless said */
     pool_function *initializer;          /* called once in each new worker, or NULL: arguments[0] */
-    const void *initializer_argument;    /*   is a copy of these initializer_size bytes; a failure */
-    size_t initializer_size;             /*   makes pool_create fail */
-    int threads_per_worker;              /* OpenMP and BLAS threads in each worker; 0 means 1 */
+    const void *initializer_argument; /*   is a copy of these initializer_size bytes; a failure */
+    size_t initializer_size;          /*   makes pool_create fail */
+    int threads_per_worker;           /* OpenMP and BLAS threads in each worker; 0 means 1 */
     int retries; /* how often a chunk is run again when its worker died; 0: it is reported lost */
 };
 

@@ -36,12 +36,11 @@ double product_sum(float *product, const float *x, size_t order);
 
 /* One pass per stage. scratch: image_edges_naive_scratch(height, width) floats, the caller's. */
 size_t image_edges_naive_scratch(size_t height, size_t width);
-int image_edges_naive(float *edges, const float *image, float *scratch, size_t height,
-                      size_t width, struct error *error);
+int image_edges_naive(float *edges, const float *image, float *scratch, size_t height, size_t width,
+                      struct error *error);
 
 /* All stages in one pass over the image, a few rows at a time; agrees with the naive version to
  * 1e-5 even where the mean is large against the spread. Needs no scratch. */
-int image_edges(float *edges, const float *image, size_t height, size_t width,
-                struct error *error);
+int image_edges(float *edges, const float *image, size_t height, size_t width, struct error *error);
 
 #endif

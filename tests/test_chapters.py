@@ -1,0 +1,997 @@
+#!/usr/bin/env python3
+"""test_chapters.py - runs the chapters as a student would, and as a student might by mistake.
+
+Usage: python3 tests/test_chapters.py BUILD_ROOT SOURCE_ROOT CHAPTER [TEST...]
+
+For example: python3 tests/test_chapters.py build . 01_pool_map Faults.test_interrupt
+
+Needs nothing but the standard library. The comparison with NumPy runs the chapter's notebook.py
+in an interpreter that has NumPy, and is skipped, with a message, where none is found. Time never
+decides: limits are there only so that a program that hangs is found out.
+
+A new chapter is one more entry in CHAPTERS.
+"""
+import array
+import ast
+import base64
+import csv
+import io
+import json
+import os
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import uuid
+import zlib
+from dataclasses import dataclass, field
+from typing import Callable
+
+MODES = ("sequential", "threads", "gil", "processes")
+WORKERS = (1, 2, 3, 4, 7)
+LIMIT = 300  # seconds for any one program: far more than needed, also under a sanitizer
+PROMPT = 10  # seconds for what is promised within one: the promise, and a heavily loaded machine
+
+
+@dataclass
+class Chapter:
+    counts: Callable  # the options that make n tasks of small size
+    arrays: dict      # what --save writes: file name -> (dtype, shape, given the options as a dict)
+    inputs: tuple = ()        # those of them that are inputs: equal to NumPy's bit for bit
+    oracle: tuple = ()        # further options to compare with NumPy
+    notebook: tuple = ()      # options only notebook.py needs, to be quick
+    zero_allowed: tuple = ()  # size options that may be 0
+    memory: tuple = ()        # options and values that are valid but ask for too much memory
+    sizes: tuple = field(default=())  # the size options
+
+
+CHAPTERS = {
+    "01_pool_map": Chapter(
+        counts=lambda n: {"--tasks": n, "--iterations": 300},
+        arrays={"results.npy": ("<i8", lambda o: (o["--tasks"],))},
+        oracle=({"--tasks": 100, "--iterations": 1}, {"--tasks": 3, "--iterations": 100001}),
+        memory=(("--tasks", "1000000000000000"),),
+        sizes=("--tasks", "--iterations")),
+    "02_pool_starmap": Chapter(
+        counts=lambda n: {"--tasks": n, "--iterations": 300},
+        arrays={"results.npy": ("<i8", lambda o: (o["--tasks"],))},
+        oracle=({"--tasks": 17, "--iterations": 1000, "--multiplier": -3, "--offset": 0},
+                {"--tasks": 5, "--iterations": 77, "--multiplier": 0, "--offset": -12345678901}),
+        memory=(("--tasks", "1000000000000000"),),
+        sizes=("--tasks", "--iterations")),
+    "03_transfer_cost": Chapter(
+        counts=lambda n: {"--light-tasks": n, "--matrices": n, "--order": 9},
+        arrays={"very_light.npy": ("<i8", lambda o: (o["--light-tasks"],)),
+                "matrices.npy": ("<f4", lambda o: (o["--matrices"], o["--order"], o["--order"])),
+                "light.npy": ("<f8", lambda o: (o["--matrices"],)),
+                "heavy.npy": ("<f8", lambda o: (o["--matrices"],))},
+        inputs=("matrices.npy",),
+        oracle=({"--light-tasks": 1001, "--matrices": 3, "--order": 1},
+                {"--light-tasks": 1, "--matrices": 2, "--order": 131}),
+        memory=(("--light-tasks", "1000000000000000"), ("--matrices", "10000000000000"),
+                ("--order", "100000000")),
+        sizes=("--light-tasks", "--matrices", "--order")),
+    "04_image_filters": Chapter(
+        counts=lambda n: {"--images": n, "--size": "12x9"},
+        arrays={"images.npy": ("<f4", lambda o: (o["--images"], *shape_of(o["--size"]))),
+                "edges.npy": ("<f4", lambda o: (o["--images"],
+                                                *(side - 4 for side in shape_of(o["--size"]))))},
+        inputs=("images.npy",),
+        oracle=({"--images": 3, "--size": "6x5"}, {"--images": 2, "--size": "61x127"},
+                {"--images": 2, "--size": 64}),
+        notebook=("--python-images", "0"),
+        memory=(("--images", "1000000000000"), ("--size", "1000000000x1000000000"),
+                ("--size", "10000000")),
+        sizes=("--images", "--size")),
+}
+
+
+def shape_of(text):
+    """'12x9' as (12, 9), 64 as (64, 64)."""
+    sides = tuple(int(side) for side in str(text).split("x"))
+    return sides if len(sides) == 2 else sides * 2
+
+
+def arguments(options):
+    """{'--tasks': 3} as ['--tasks=3']: with the sign, a negative number is no option."""
+    return [f"{name}={value}" for name, value in options.items()]
+
+
+# ---- .npy files, read without NumPy ------------------------------------------------------------
+
+def read_npy(path):
+    """dtype, shape, the bytes, and the values as an array.array, of a version 1.0 .npy file."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if data[:8] != b"\x93NUMPY\x01\x00":
+        raise ValueError(f"{path}: not a .npy file of version 1.0")
+    length, = struct.unpack("<H", data[8:10])
+    header = ast.literal_eval(data[10:10 + length].decode("latin1"))
+    if header["fortran_order"] or (10 + length) % 64:
+        raise ValueError(f"{path}: not in C order, or its header is not padded to 64 bytes")
+    values = array.array({"<i8": "q", "<f8": "d", "<f4": "f"}[header["descr"]])
+    values.frombytes(data[10 + length:])
+    if sys.byteorder == "big":
+        values.byteswap()
+    expected = 1
+    for side in header["shape"]:
+        expected *= side
+    if len(values) != expected:
+        raise ValueError(f"{path}: {len(values)} values, but its shape is {header['shape']}")
+    return header["descr"], header["shape"], data[10 + length:], values
+
+
+# ---- Pictures, written and read without a library ----------------------------------------------
+
+def png_chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def write_png(path, height, width, pixel, colour=False, bits=8):
+    """A PNG whose pixel (y, x) is pixel(y, x): 0..255, scaled to the bits; colour: all three."""
+    rows = bytearray()
+    for y in range(height):
+        rows.append(0)
+        for x in range(width):
+            value = pixel(y, x)
+            sample = struct.pack(">H", value * 257) if bits == 16 else bytes([value])
+            rows += sample * (3 if colour else 1)
+    header = struct.pack(">IIBBBBB", width, height, bits, 2 if colour else 0, 0, 0, 0)
+    with open(path, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
+                   + png_chunk(b"IDAT", zlib.compress(bytes(rows))) + png_chunk(b"IEND", b""))
+
+
+def read_grey_png(path):
+    """Rows of an 8-bit grey PNG that is not interlaced."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError(f"{path}: not a PNG")
+    position, packed = 8, b""
+    while position < len(data):
+        length, kind = struct.unpack(">I4s", data[position:position + 8])
+        body = data[position + 8:position + 8 + length]
+        if kind == b"IHDR":
+            width, height, bits, colour, _, _, interlace = struct.unpack(">IIBBBBB", body)
+            if (bits, colour, interlace) != (8, 0, 0):
+                raise ValueError(f"{path}: not 8-bit grey")
+        elif kind == b"IDAT":
+            packed += body
+        position += length + 12
+    raw, rows, above = zlib.decompress(packed), [], [0] * width
+    for y in range(height):
+        kind, *row = raw[y * (width + 1):(y + 1) * (width + 1)]
+        for x in range(width):
+            left, up = row[x - 1] if x else 0, above[x]
+            corner = above[x - 1] if x else 0
+            row[x] = (row[x] + (0, left, up, (left + up) // 2,
+                                paeth(left, up, corner))[kind]) % 256
+        rows.append(row)
+        above = row
+    return rows
+
+
+def paeth(left, up, corner):
+    guess = left + up - corner
+    return min((left, up, corner), key=lambda value: abs(guess - value))
+
+
+# 32 x 24 pixels, the left half dark, the right half bright, once grey and once in colour.
+JPEG_GREY = base64.b64decode("""
+/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgMCAgMDAwMEAwMEBQgFBQQEBQoHBwYIDAoMDAsKCwsNDhIQDQ4R
+DgsLEBYQERMUFRUVDA8XGBYUGBIUFRT/wAALCAAYACABAREA/8QAFQABAQAAAAAAAAAAAAAAAAAAAAn/xAAUEAEA
+AAAAAAAAAAAAAAAAAAAA/9oACAEBAAA/AJ9C/QgKL9CAov0P/9k=""")
+JPEG_COLOUR = base64.b64decode("""
+/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgMCAgMDAwMEAwMEBQgFBQQEBQoHBwYIDAoMDAsKCwsNDhIQDQ4R
+DgsLEBYQERMUFRUVDA8XGBYUGBIUFRT/2wBDAQMEBAUEBQkFBQkUDQsNFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU
+FBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBT/wAARCAAYACADASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAA
+AAAAAAn/xAAUEAEAAAAAAAAAAAAAAAAAAAAA/8QAFQEBAQAAAAAAAAAAAAAAAAAABQD/xAAUEQEAAAAAAAAAAAAA
+AAAAAAAA/9oADAMBAAIRAxEAPwCfQCS7QBMqhKAMFLtAEyr/2Q==""")
+JPEG_SHAPE = (24, 32)
+
+
+# ---- Processes --------------------------------------------------------------------------------
+
+MARK = "FORKJOIN_TEST_MARK"
+
+
+def family(mark):
+    """Processes with this mark in their environment, which children inherit: pid -> parent."""
+    found = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/environ", "rb") as file:
+                if f"{MARK}={mark}".encode() not in file.read().split(b"\0"):
+                    continue
+            with open(f"/proc/{entry}/stat") as file:
+                state, parent = file.read().rpartition(")")[2].split()[:2]
+        except OSError:  # ended meanwhile, or somebody else's
+            continue
+        if state not in "ZX":
+            found[int(entry)] = int(parent)
+    return found
+
+
+def helper_and_workers(mark, main):
+    """The workers are the children of a child of the main process: the pool's helper."""
+    members = family(mark)
+    for helper in (pid for pid, parent in members.items() if parent == main):
+        workers = [pid for pid, parent in members.items() if parent == helper]
+        if workers:
+            return helper, workers
+    return None, []
+
+
+def wait_until(condition, seconds):
+    """The first true value of condition(), or its last one after so many seconds."""
+    end = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return value
+
+
+def kill(pid, number=signal.SIGKILL):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+# ---- What all tests share -----------------------------------------------------------------------
+
+class ChapterTest(unittest.TestCase):
+    build = source = stem = None  # set by main
+    chapter = None
+    maxDiff = None
+
+    @classmethod
+    def program(cls):
+        return os.path.join(cls.build, "chapters", cls.stem, cls.stem.partition("_")[2])
+
+    def setUp(self):
+        self.mark = uuid.uuid4().hex
+        self.environment = {**os.environ, MARK: self.mark}
+        self.directory = os.path.realpath(tempfile.mkdtemp(prefix="forkjoin-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.addCleanup(self.end_processes)
+
+    def end_processes(self):
+        for pid in family(self.mark):
+            kill(pid)
+
+    def path(self, *names):
+        return os.path.join(self.directory, *names)
+
+    def assert_no_process_left(self, seconds=PROMPT):
+        left = not wait_until(lambda: not family(self.mark), seconds)
+        self.assertFalse(left, f"processes left behind: {family(self.mark)}")
+
+    def start(self, *options, **keywords):
+        keywords = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
+                    "stderr": subprocess.PIPE, "cwd": self.directory, "text": True,
+                    "env": self.environment, "start_new_session": True, **keywords}
+        return subprocess.Popen([self.program(), *map(str, options)], **keywords)
+
+    def finish(self, process, seconds=LIMIT):
+        """Waits for the program. Returns status, standard output, standard error."""
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            left = family(self.mark)
+            self.end_processes()
+            out, err = process.communicate()
+            self.fail(f"not ended after {seconds} s: {process.args}\nprocesses: {left}\n"
+                      f"standard output: {out}\nstandard error: {err}")
+        return process.returncode, out, err
+
+    def run_chapter(self, *options, **keywords):
+        result = self.finish(self.start(*options, **keywords))
+        self.assert_no_process_left()
+        return result
+
+    def small(self, n=6):
+        return [*arguments(self.chapter.counts(n)), "--repeats=1"]
+
+    def succeed(self, *options, **keywords):
+        """Runs the chapter, which must end with status 0. Returns standard output."""
+        status, out, err = self.run_chapter(*options, **keywords)
+        self.assertEqual(status, 0, f"{options}\n{out}\n{err}")
+        return out
+
+    def report(self, *options, **keywords):
+        """The JSON of a run that succeeds and in which all modes agree."""
+        text = self.succeed("--json=-", *options, **keywords)
+        report = json.loads(text)
+        self.assert_report(report)
+        return report
+
+    def fail_with(self, options, names, statuses=(1, 2), **keywords):
+        """Runs the chapter, which must fail, with one line that names the culprit."""
+        status, out, err = self.run_chapter(*options, **keywords)
+        told = f"{options}\nstatus {status}\nstdout: {out}\nstderr: {err}"
+        self.assertIn(status, statuses, told)
+        self.assertEqual(err.count("\n"), 1, "not exactly one line on standard error: " + told)
+        for name in names:
+            self.assertIn(name, err, told)
+        return out
+
+    # ---- JSON, as the design describes it
+
+    def assert_types(self, record, types, where):
+        for key, kinds in types.items():
+            self.assertIn(key, record, where)
+            value = record[key]
+            self.assertIsInstance(value, kinds, f"{key} in {where}")
+            if kinds is not bool and bool not in (kinds if isinstance(kinds, tuple) else ()):
+                self.assertNotIsInstance(value, bool, f"{key} in {where}")
+
+    def assert_report(self, report):
+        number = (int, float)
+        self.assert_types(report, {"chapter": str, "version": str, "seed": int, "machine": dict,
+                                   "parameters": dict, "runs": list}, "report")
+        self.assertEqual(report["chapter"], self.stem)
+        self.assertRegex(report["version"], r"^\d+\.\d+")
+        self.assert_types(report["machine"], {"cpu": str, "cores": int, "compiler": str,
+                                              "openmp": int, "blas": str, "isa": str}, "machine")
+        self.assertGreaterEqual(report["machine"]["openmp"], 201511)
+        self.assertTrue(report["runs"])
+        for run in report["runs"]:
+            self.assert_types(run, {
+                "workload": str, "mode": str, "workers": int, "repeats": int, "wall_s": dict,
+                "cpu_s": dict, "cores_busy": number, "speedup": number, "efficiency": number,
+                "matches_sequential": bool, "tasks": int}, run)
+            self.assertIn(run["mode"], MODES)
+            self.assertIs(run["matches_sequential"], True, run)
+            self.assert_types(run["wall_s"], dict.fromkeys(("min", "median", "max"), number), run)
+            self.assert_types(run["cpu_s"], {"median": number}, run)
+            wall = run["wall_s"]
+            self.assertTrue(0 < wall["min"] <= wall["median"] <= wall["max"], run)
+            self.assertGreaterEqual(run["cores_busy"], 0)
+            self.assertGreater(run["speedup"], 0)
+            self.assertAlmostEqual(run["efficiency"] / (run["speedup"] / run["workers"]), 1,
+                                   delta=0.01, msg=run)
+            if run["mode"] == "processes":
+                self.assert_types(run, {"start_method": str, "transfer": str, "startup_s": number,
+                                        "phases_s": dict, "bytes_copied": int, "chunks": int}, run)
+                self.assert_types(run["phases_s"], dict.fromkeys(
+                    ("send", "compute", "receive", "wait"), number), run)
+                self.assertGreater(run["startup_s"], 0, run)
+                self.assertTrue(1 <= run["chunks"] <= run["tasks"], run)
+                self.assertTrue(run["transfer"] != "shared" or run["bytes_copied"] == 0, run)
+
+    def assert_modes(self, report, workers=WORKERS, modes=MODES):
+        """Every mode was run with every number of workers."""
+        seen = {(run["mode"], run["workers"]) for run in report["runs"]}
+        wanted = {(mode, count) for mode in modes if mode != "sequential" for count in workers}
+        self.assertEqual((wanted | {("sequential", 1)}) - seen, set())
+
+
+# ---- Results -------------------------------------------------------------------------------------
+
+class Results(ChapterTest):
+    def test_all_modes_workers_and_sizes(self):
+        """1 task, one less than the workers (3, 4 and 7), a prime number, a typical one."""
+        for n in (1, 2, 3, 6, 13, 40):
+            with self.subTest(tasks=n):
+                report = self.report(*self.small(n), f"--workers={','.join(map(str, WORKERS))}")
+                self.assert_modes(report)
+                for name, value in self.chapter.counts(n).items():
+                    given = report["parameters"]
+                    name = name.lstrip("-")
+                    given = given.get(name, given.get(name.replace("-", "_")))
+                    value = list(shape_of(value)) if isinstance(given, list) else value
+                    self.assertEqual(given, value, name)
+
+    def test_size_zero(self):
+        for option in self.chapter.zero_allowed:
+            with self.subTest(option=option):
+                self.report(*self.small(), f"{option}=0", "--workers=2")
+
+    def test_saved_arrays(self):
+        """Files, types and shapes; the same bytes from run to run, whoever computed them."""
+        options = self.chapter.counts(13)
+        first = {}
+        for mode, method in (("sequential", "forkserver"), ("processes", "forkserver"),
+                             ("threads", "spawn"), ("all", "fork")):
+            directory = self.path(mode)
+            self.succeed(*arguments(options), "--repeats=1", "--workers=3", f"--mode={mode}",
+                         f"--start-method={method}", "--save", directory)
+            self.assertEqual(sorted(os.listdir(directory)), sorted(self.chapter.arrays))
+            for name, (dtype, shape) in self.chapter.arrays.items():
+                found = read_npy(os.path.join(directory, name))
+                self.assertEqual(found[:2], (dtype, shape(options)), name)
+                self.assertEqual(first.setdefault(name, found[2]), found[2], f"{name}, {mode}")
+
+    def test_seed_decides_the_inputs(self):
+        if not self.chapter.inputs:
+            self.skipTest("this chapter draws no random numbers")
+        bytes_of = {}
+        for run, seed in enumerate((42, 43, 42)):
+            self.succeed(*self.small(), f"--seed={seed}", "--save", self.path(str(run)),
+                         "--mode=sequential")
+            bytes_of[run] = [read_npy(self.path(str(run), name))[2] for name in self.chapter.inputs]
+        self.assertEqual(bytes_of[0], bytes_of[2])
+        self.assertNotEqual(bytes_of[0], bytes_of[1])
+
+    def test_start_methods(self):
+        for method in ("forkserver", "fork", "spawn"):
+            with self.subTest(method=method):
+                report = self.report(*self.small(), f"--start-method={method}", "--workers=1,3",
+                                     "--mode=processes")
+                self.assert_modes(report, (1, 3), ("processes",))
+                self.assertEqual({run["start_method"] for run in report["runs"]
+                                  if run["mode"] == "processes"}, {method})
+
+    def test_transfer(self):
+        for transfer in ("copy", "shared", "both"):
+            with self.subTest(transfer=transfer):
+                report = self.report(*self.small(13), f"--transfer={transfer}", "--workers=2",
+                                     "--mode=processes")
+                seen = {run["transfer"]: run for run in report["runs"]
+                        if run["mode"] == "processes"}
+                wanted = {"copy", "shared"} if transfer == "both" else {transfer}
+                self.assertLessEqual(wanted, set(seen))
+                if "copy" in wanted:
+                    self.assertGreater(seen["copy"]["bytes_copied"], 0)
+
+    def test_seconds(self):
+        report = self.report("--seconds=0.05", "--repeats=2", "--workers=2")
+        self.assert_modes(report, (2,))
+
+    def test_schedules_and_chunksizes(self):
+        for schedule in ("static", "static,2", "dynamic", "dynamic,3", "guided"):
+            with self.subTest(schedule=schedule):
+                self.report(*self.small(), f"--schedule={schedule}", "--mode=threads,gil")
+        for chunksize, n in ((1, 13), (5, 13), (13, 13), (1000, 13)):
+            with self.subTest(chunksize=chunksize):
+                report = self.report(*self.small(n), f"--chunksize={chunksize}",
+                                     "--mode=processes", "--workers=2")
+                chunks = [run["chunks"] for run in report["runs"]
+                          if run["mode"] == "processes" and run["tasks"] == n]
+                self.assertIn(-(-n // chunksize), chunks)
+
+    def test_more_workers_than_cores(self):
+        cores = len(os.sched_getaffinity(0))
+        status, out, err = self.run_chapter(*self.small(2 * cores), f"--workers={4 * cores}")
+        self.assertEqual(status, 0, err)
+        self.assertRegex(out + err, r"more\b.*\bcores|cores\b.*\bmore|oversubscri",
+                         "nothing is said about there being more workers than cores")
+
+
+# ---- NumPy as oracle --------------------------------------------------------------------------
+
+def python_with_numpy():
+    for python in dict.fromkeys((sys.executable, "python3", "/usr/bin/python3")):
+        try:
+            if subprocess.run([python, "-c", "import numpy"], stdin=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL).returncode == 0:
+                return python
+        except OSError:
+            continue
+    return None
+
+
+class NumPy(ChapterTest):
+    """Each run's arrays against those of notebook.py, which computes them with NumPy."""
+
+    def setUp(self):
+        super().setUp()
+        self.python = python_with_numpy()
+        if not self.python:
+            self.skipTest("no Python with NumPy was found: the results are not compared with it")
+
+    def compare(self, options):
+        ours, theirs = self.path("c"), self.path("numpy")
+        for directory in (ours, theirs):
+            shutil.rmtree(directory, ignore_errors=True)
+        self.succeed(*arguments(options), "--workers=3", "--repeats=1", "--save", ours)
+        script = os.path.join(self.source, "chapters", self.stem, "notebook.py")
+        subprocess.run([self.python, script, *arguments(options), *self.chapter.notebook,
+                        "--workers=2", "--save", theirs], check=True, stdout=subprocess.DEVNULL,
+                       stdin=subprocess.DEVNULL, env=self.environment, timeout=LIMIT)
+        for name, (dtype, shape) in self.chapter.arrays.items():
+            _, ours_shape, ours_bytes, ours_values = read_npy(os.path.join(ours, name))
+            _, their_shape, their_bytes, their_values = read_npy(os.path.join(theirs, name))
+            self.assertEqual(ours_shape, their_shape, name)
+            if name in self.chapter.inputs:
+                self.assertEqual(ours_bytes, their_bytes, f"{name} is not bit for bit NumPy's")
+            for index, (mine, true) in enumerate(zip(ours_values, their_values)):
+                close = (mine == true if dtype == "<i8"
+                         else abs(mine - true) <= 1e-5 + 1e-5 * abs(true))  # false for a NaN
+                self.assertTrue(close, f"{name}[{index}]: {mine}, NumPy has {true}")
+
+    def test_seeds(self):
+        for seed in (42, 0, 7, 2**32 - 1):
+            with self.subTest(seed=seed):
+                self.compare({**self.chapter.counts(5), "--seed": seed})
+
+    def test_sizes(self):
+        for options in (self.chapter.counts(1), self.chapter.counts(13), *self.chapter.oracle):
+            with self.subTest(options=options):
+                self.compare(options)
+
+    def test_numpy_loads_the_files(self):
+        self.succeed(*self.small(), "--save", self.path("saved"), "--mode=sequential")
+        for name in self.chapter.arrays:
+            text = subprocess.run(
+                [self.python, "-c", "import numpy, sys; a = numpy.load(sys.argv[1]); "
+                 "print(a.dtype.str, a.shape, a.flags.c_contiguous)", self.path("saved", name)],
+                check=True, capture_output=True, text=True).stdout
+            dtype, shape, _, _ = read_npy(self.path("saved", name))
+            self.assertEqual(text.strip(), f"{dtype} {shape} True")
+
+
+# ---- Output --------------------------------------------------------------------------------------
+
+class Output(ChapterTest):
+    def test_plain_text(self):
+        out = self.succeed(*self.small(), "--workers=2")
+        self.assertNotIn("\x1b", out, "colour although standard output is no terminal")
+        for mode in MODES:
+            self.assertIn(mode, out)
+        self.assertIn("yes", out)
+        self.assertRegex(out, r"(?i)\bopenmp\b")
+
+    def test_json_and_csv_files(self):
+        self.succeed(*self.small(), "--workers=2", "--json", self.path("a.json"), "--csv",
+                     self.path("a.csv"))
+        with open(self.path("a.json")) as file:
+            report = json.load(file)
+        self.assert_report(report)
+        with open(self.path("a.csv"), newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual([(row["workload"], row["mode"], row["workers"]) for row in rows],
+                         [(run["workload"], run["mode"], str(run["workers"]))
+                          for run in report["runs"]])
+
+    def test_csv_on_standard_output(self):
+        text = self.succeed(*self.small(), "--workers=2", "--csv=-", "--mode=threads")
+        rows = list(csv.DictReader(io.StringIO(text)))
+        self.assertLessEqual({"sequential", "threads"}, {row["mode"] for row in rows})
+
+    def test_quiet(self):
+        status, out, err = self.run_chapter(*self.small(), "--quiet")
+        self.assertEqual((status, out, err), (0, "", ""))
+
+    def test_help(self):
+        out = self.succeed("--help")
+        for option in ("mode", "workers", "repeats", "seconds", "seed", "schedule", "chunksize",
+                       "start-method", "transfer", "save", "json", "csv", "quiet", "version"):
+            self.assertIn(f"--{option}", out)
+        for option in self.chapter.sizes:
+            self.assertIn(option, out)
+        self.succeed("--usage")
+
+    def test_version(self):
+        out = self.succeed("--version")
+        self.assertRegex(out, r"\A[^\n]*\d+\.\d+\.\d+[^\n]*\n\Z")
+
+    def test_from_another_directory(self):
+        """Relative names mean the current directory, wherever the program is."""
+        os.mkdir(self.path("elsewhere"))
+        here = self.path("elsewhere")
+        relative = os.path.relpath(self.program(), here)
+        for method in ("forkserver", "spawn"):
+            done = subprocess.run([relative, *self.small(), "--save", f"out/{method}", "--json",
+                                   f"{method}.json", f"--start-method={method}"], cwd=here,
+                                  capture_output=True, text=True, timeout=LIMIT,
+                                  env=self.environment)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(sorted(os.listdir(os.path.join(here, "out", method))),
+                             sorted(self.chapter.arrays))
+            self.assertTrue(os.path.exists(os.path.join(here, f"{method}.json")))
+
+    def test_found_through_path(self):
+        directory, name = os.path.split(self.program())
+        environment = {**self.environment, "PATH": f"{directory}:{os.environ['PATH']}"}
+        done = subprocess.run([name, *self.small(), "--start-method=spawn", "--quiet"],
+                              cwd=self.directory, capture_output=True, text=True, timeout=LIMIT,
+                              env=environment)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_two_at_once(self):
+        both = [self.start(*self.small(13), "--json=-", "--workers=3", f"--seed={seed}")
+                for seed in (1, 2)]
+        for seed, process in enumerate(both, 1):
+            status, out, err = self.finish(process)
+            self.assertEqual(status, 0, err)
+            report = json.loads(out)
+            self.assertEqual(report["seed"], seed)
+            self.assert_report(report)
+        self.assert_no_process_left()
+
+    def test_omp_num_threads_is_the_default(self):
+        report = self.report(*self.small(), "--mode=threads",
+                             env={**self.environment, "OMP_NUM_THREADS": "3"})
+        self.assert_modes(report, (3,), ("threads",))
+        report = self.report(*self.small(), "--mode=threads", "--workers=2",
+                             env={**self.environment, "OMP_NUM_THREADS": "3"})
+        self.assert_modes(report, (2,), ("threads",))
+
+
+# ---- Bad input -----------------------------------------------------------------------------------
+
+class BadInput(ChapterTest):
+    HUGE = "99999999999999999999"
+    COMMON = {
+        "--mode": ("sideways", "", "threads,", "threads,sideways"),
+        "--workers": ("0", "-1", "two", "", "1,,2", "1,x", "2.5", "1000000", HUGE),
+        "--repeats": ("0", "-1", "x", "", "1e3", HUGE),
+        "--seconds": ("-1", "0", "x", "", "nan", "inf", "1e99"),
+        "--seed": ("-1", "4294967296", "x", "", HUGE),
+        "--schedule": ("sometimes", "static,0", "static,x", "static,-1", ""),
+        "--chunksize": ("-1", "x", "", HUGE),
+        "--start-method": ("thread", ""),
+        "--transfer": ("mail", ""),
+    }
+
+    def refused(self, options, name):
+        out = self.fail_with(options, [name], statuses=(2,), stdout=subprocess.PIPE)
+        self.assertEqual(out, "", f"{options}: something was written to standard output")
+
+    def test_common_options(self):
+        for option, values in self.COMMON.items():
+            for value in values:
+                with self.subTest(option=option, value=value):
+                    self.refused([*self.small(), f"{option}={value}"], option.lstrip("-"))
+
+    def test_unknown_option_and_stray_word(self):
+        self.refused(["--nonsense"], "nonsense")
+        self.refused(["-Z"], "Z")
+        self.refused(["--workers"], "workers")
+        if self.stem != "04_image_filters":  # there a word is one more picture
+            self.refused(["stray"], "stray")
+
+    def test_sizes(self):
+        for option in self.chapter.sizes:
+            values = ["-1", "x", "", "1.5", "1e3", "3 ", " 3", "+", self.HUGE]
+            if option not in self.chapter.zero_allowed:
+                values.append("0")
+            for value in values:
+                with self.subTest(option=option, value=value):
+                    self.refused([f"{option}={value}", "--quiet"], option.lstrip("-"))
+
+    def test_too_much_memory(self):
+        """Refused by calculation, before any of it is touched."""
+        for option, value in self.chapter.memory:
+            with self.subTest(option=option, value=value):
+                self.refused([f"{option}={value}", "--repeats=1"], option.lstrip("-"))
+
+    def test_nothing_is_saved_by_a_refused_command(self):
+        self.refused(["--workers=0", "--save", self.path("out"), "--json", self.path("a.json")],
+                     "workers")
+        self.assertEqual(os.listdir(self.directory), [])
+
+
+# ---- Faults --------------------------------------------------------------------------------------
+
+class Faults(ChapterTest):
+    def test_full_standard_output(self):
+        for options in ([], ["--json=-"], ["--csv=-"]):
+            with self.subTest(options=options), open("/dev/full", "w") as full:
+                self.fail_with([*self.small(), *options], ["tandard output", "No space left"], (1,),
+                               stdout=full)
+
+    def test_closed_standard_output(self):
+        process = self.start(*self.small(), "--mode=sequential")
+        process.stdout.close()
+        process.stdout = io.StringIO()  # for communicate
+        process.stdout = None
+        status, _, _ = self.finish(process)
+        self.assertNotEqual(status, 0)
+        self.assert_no_process_left()
+
+    def test_full_disk_json_csv(self):
+        for option in ("--json", "--csv"):
+            with self.subTest(option=option):
+                self.fail_with([*self.small(), "--quiet", f"{option}=/dev/full"],
+                               ["/dev/full", "No space left"], (1,))
+
+    def test_full_disk_save(self):
+        for name in self.chapter.arrays:
+            with self.subTest(file=name):
+                os.makedirs(self.path(name))
+                os.symlink("/dev/full", self.path(name, name))
+                self.fail_with([*self.small(), "--quiet", "--save", self.path(name)],
+                               [name, "No space left"], (1,))
+
+    def test_disk_full_in_the_middle(self):
+        """A limit on the size of files ends a write in its middle, as a full disk does."""
+        name, (_, shape) = max(self.chapter.arrays.items(), key=lambda item: len(
+            item[1][1](self.chapter.counts(3))))
+        options = self.chapter.counts(6000)
+        os.mkdir(self.path("out"))
+
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then write fails instead: EFBIG
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+        self.fail_with([*arguments(options), "--repeats=1", "--quiet", "--mode=sequential",
+                        "--save", self.path("out")], [".npy", "File too large"], (1,),
+                       preexec_fn=limit)
+        left = [entry for entry in os.listdir(self.path("out"))
+                if os.path.getsize(self.path("out", entry)) % 4096 == 0]
+        self.assertEqual(left, [], "a part of a file was left behind")
+
+    def test_old_file_survives_a_failure(self):
+        os.mkdir(self.path("out"))
+        name = next(iter(self.chapter.arrays))
+        with open(self.path("out", name), "w") as file:
+            file.write("old")
+
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16))
+
+        self.fail_with([*self.small(), "--quiet", "--mode=sequential", "--save",
+                        self.path("out")], [name], (1,), preexec_fn=limit)
+        with open(self.path("out", name)) as file:
+            self.assertEqual(file.read(), "old")
+        self.assertEqual(os.listdir(self.path("out")), [name])
+
+    def test_places_that_cannot_be_written(self):
+        with open(self.path("file"), "w"):
+            pass
+        self.fail_with([*self.small(), "--quiet", "--save", self.path("file", "below")],
+                       [self.path("file")])
+        self.fail_with([*self.small(), "--quiet", "--save", self.path("file")], [self.path("file")])
+        for option in ("--json", "--csv"):
+            self.fail_with([*self.small(), "--quiet", f"{option}={self.path('no', 'x')}"],
+                           [self.path("no", "x")])
+            self.fail_with([*self.small(), "--quiet", f"{option}={self.directory}"],
+                           [self.directory])
+        if os.geteuid() != 0:
+            os.mkdir(self.path("locked"), 0o500)
+            self.fail_with([*self.small(), "--quiet", "--save", self.path("locked", "x")],
+                           [self.path("locked")])
+
+    # ---- Signals. `long` runs far longer than the test waits, unless it is ended.
+
+    LONG = ("--seconds=0.3", "--repeats=1000", "--workers=2")
+
+    def test_interrupt(self):
+        """Ctrl-C (the whole group) and a signal to the main process alone, at several moments."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for group, after in ((True, 0.02), (True, 0.4), (False, 0.2), (False, 1.5)):
+                with self.subTest(signal=number.name, group=group, after=after):
+                    process = self.start(*self.LONG, "--save", self.path("out"), "--json",
+                                         self.path("a.json"))
+                    time.sleep(after)
+                    self.assertIsNone(process.poll(), "ended before the signal")
+                    (os.killpg if group else os.kill)(process.pid, number)
+                    status, _, _ = self.finish(process, PROMPT)
+                    self.assertIn(status, (-number, 128 + number, 1))
+                    self.assert_no_process_left()
+                    self.assertFalse(os.path.exists(self.path("a.json")))
+
+    def wait_for_workers(self, process, count=2):
+        def found():
+            helper, workers = helper_and_workers(self.mark, process.pid)
+            return (helper, workers) if len(workers) >= count else None
+        result = wait_until(found, LIMIT / 5)
+        self.assertIsNotNone(result, "no workers appeared")
+        return result
+
+    def test_interrupt_with_workers(self):
+        for method in ("forkserver", "fork", "spawn"):
+            with self.subTest(method=method):
+                process = self.start(*self.LONG, "--mode=processes", f"--start-method={method}")
+                self.wait_for_workers(process)
+                time.sleep(0.3)
+                os.killpg(process.pid, signal.SIGINT)
+                self.finish(process, PROMPT)
+                self.assert_no_process_left()
+
+    def test_main_process_killed(self):
+        for method in ("forkserver", "fork", "spawn"):
+            with self.subTest(method=method):
+                process = self.start(*self.LONG, "--mode=processes", f"--start-method={method}")
+                self.wait_for_workers(process)
+                time.sleep(0.2)
+                process.kill()
+                self.finish(process, PROMPT)
+                self.assert_no_process_left()
+
+    def test_worker_killed(self):
+        """The run ends with the right results or a clear error; it never hangs."""
+        for method in ("forkserver", "fork", "spawn"):
+            with self.subTest(method=method):
+                process = self.start("--seconds=0.3", "--repeats=4", "--workers=2", "--json=-",
+                                     "--mode=processes", f"--start-method={method}")
+                for _ in range(2):
+                    _, workers = self.wait_for_workers(process)
+                    kill(workers[0])
+                    time.sleep(0.25)
+                self.assert_right_or_clear(process)
+
+    def test_all_workers_killed(self):
+        process = self.start("--seconds=0.3", "--repeats=4", "--workers=2", "--json=-",
+                             "--mode=processes")
+        _, workers = self.wait_for_workers(process)
+        for worker in workers:
+            kill(worker)
+        self.assert_right_or_clear(process)
+
+    def test_helper_killed(self):
+        """The process that starts the workers is gone: a clear error, never a hang."""
+        process = self.start("--seconds=0.3", "--repeats=20", "--workers=2", "--json=-",
+                             "--mode=processes")
+        helper, _ = self.wait_for_workers(process)
+        kill(helper)
+        self.assert_right_or_clear(process)
+
+    def assert_right_or_clear(self, process):
+        status, out, err = self.finish(process)
+        self.assertGreaterEqual(status, 0, f"killed by a signal itself\n{err}")
+        self.assertTrue(err.strip(), f"nothing said about the death (status {status})")
+        self.assertLess(len(err.splitlines()), 20, err)
+        self.assertRegex(err, r"worker|helper|process")
+        if status == 0:
+            self.assert_report(json.loads(out))
+        self.assert_no_process_left()
+
+
+# ---- Pictures: chapter 4 ---------------------------------------------------------------------------
+
+class Pictures(ChapterTest):
+    def setUp(self):
+        super().setUp()
+        if self.stem != "04_image_filters":
+            self.skipTest("only chapter 4 reads pictures")
+        self.folder = self.path("in")
+        os.mkdir(self.folder)
+
+    @staticmethod
+    def step(width):
+        """A picture whose left half is dark and whose right half is bright."""
+        return lambda y, x: 30 if x < width // 2 else 220
+
+    def write(self, name, data):
+        with open(os.path.join(self.folder, name), "wb") as file:
+            file.write(data)
+
+    def good_pictures(self):
+        """Pictures of several kinds and sizes: name -> shape."""
+        shapes = {"grey8.png": (20, 31, False, 8), "grey16.png": (33, 18, False, 16),
+                  "colour8.png": (5, 40, True, 8), "colour16.PNG": (64, 64, True, 16),
+                  "smallest.png": (5, 5, False, 8)}
+        for name, (height, width, colour, bits) in shapes.items():
+            write_png(os.path.join(self.folder, name), height, width, self.step(width), colour,
+                      bits)
+        self.write("grey.jpg", JPEG_GREY)
+        self.write("colour.JPEG", JPEG_COLOUR)
+        return {**{name: shape[:2] for name, shape in shapes.items()},
+                "grey.jpg": JPEG_SHAPE, "colour.JPEG": JPEG_SHAPE}
+
+    def assert_edges(self, shapes, directory):
+        """For each picture one PNG, 2 pixels smaller on each side, bright at the step alone."""
+        written = os.listdir(directory)
+        self.assertEqual(len(written), len(shapes), written)
+        for name, (height, width) in shapes.items():
+            found = [entry for entry in written if entry.startswith(os.path.splitext(name)[0])
+                     and entry.lower().endswith(".png")]
+            # "grey" begins grey8 and grey16 too: the size tells them apart
+            rows = [read_grey_png(os.path.join(directory, entry)) for entry in found]
+            rows = [r for r in rows if (len(r), len(r[0])) == (height - 4, width - 4)]
+            self.assertEqual(len(rows), 1, f"{name}: no edges of {height - 4} x {width - 4}")
+            for row in rows[0]:
+                for x, value in enumerate(row):
+                    distance = abs(x + 2 - (width / 2 - 0.5))
+                    if distance > 10:  # away from the step, and from its 8 x 8 block in a JPEG
+                        self.assertLess(value, 64, name)
+                self.assertGreater(max(row), 64, name)
+
+    def test_folder(self):
+        shapes = self.good_pictures()
+        self.write("notes.txt", b"not a picture, and not named as one")
+        for mode in MODES:
+            with self.subTest(mode=mode):
+                report = self.report("--input", self.folder, "--output", self.path(mode),
+                                     "--repeats=1", "--workers=3", f"--mode={mode}")
+                self.assertIn(len(shapes), {run["tasks"] for run in report["runs"]})
+                self.assert_edges(shapes, self.path(mode))
+
+    def test_both_transfers_and_all_start_methods(self):
+        self.good_pictures()
+        for method in ("forkserver", "fork", "spawn"):
+            report = self.report("--input", self.folder, "--repeats=1", "--workers=2",
+                                 "--transfer=both", f"--start-method={method}")
+            self.assert_modes(report, (2,))
+
+    def test_single_files(self):
+        shapes = self.good_pictures()
+        names = ["grey8.png", "grey.jpg"]
+        files = [os.path.join(self.folder, name) for name in names]
+        for options in (["--input", files[0], "--input", files[1]], ["--input", *files]):
+            shutil.rmtree(self.path("out"), ignore_errors=True)
+            self.report(*options, "--output", self.path("out"), "--repeats=1", "--workers=2")
+            self.assert_edges({name: shapes[name] for name in names}, self.path("out"))
+
+    def broken_pictures(self):
+        """What is wrong in many ways: name -> bytes."""
+        write_png(self.path("whole.png"), 40, 40, lambda y, x: (y * x) % 256)
+        with open(self.path("whole.png"), "rb") as file:
+            whole = file.read()
+        return {"empty.png": b"", "text.png": b"not a picture\n", "text.jpg": b"no JPEG\n",
+                "truncated.png": whole[:len(whole) // 2], "header.png": whole[:20],
+                "truncated.jpg": JPEG_COLOUR[:len(JPEG_COLOUR) // 2],
+                "flipped.png": whole[:60] + bytes([whole[60] ^ 0xff]) + whole[61:]}
+
+    def test_one_broken_among_good_ones(self):
+        shapes = self.good_pictures()
+        for name, data in self.broken_pictures().items():
+            with self.subTest(name=name):
+                self.write(name, data)
+                status, out, err = self.run_chapter(
+                    "--input", self.folder, "--output", self.path("out", name), "--repeats=1",
+                    "--workers=2")
+                self.assertEqual(status, 1, err)
+                self.assertEqual(err.count("\n"), 1, err)
+                self.assertIn(os.path.join(self.folder, name), err)
+                self.assert_edges(shapes, self.path("out", name))
+                os.unlink(os.path.join(self.folder, name))
+
+    def test_too_small(self):
+        shapes = self.good_pictures()
+        for height, width in ((1, 1), (4, 40), (40, 4)):
+            with self.subTest(height=height, width=width):
+                write_png(os.path.join(self.folder, "tiny.png"), height, width, lambda y, x: 9)
+                status, _, err = self.run_chapter(
+                    "--input", self.folder, "--output", self.path(f"{height}x{width}"),
+                    "--repeats=1", "--workers=2")
+                self.assertEqual(status, 1, err)
+                self.assertEqual(err.count("\n"), 1, err)
+                self.assertIn("tiny.png", err)
+                self.assert_edges(shapes, self.path(f"{height}x{width}"))
+
+    def test_nothing_but_broken(self):
+        for name, data in self.broken_pictures().items():
+            with self.subTest(name=name):
+                self.write(name, data)
+                status, _, err = self.run_chapter("--input", os.path.join(self.folder, name),
+                                                  "--repeats=1")
+                self.assertIn(status, (1, 2), err)
+                self.assertIn(name, err)
+                self.assertLessEqual(err.count("\n"), 2, err)
+
+    def test_even_picture(self):
+        """All pixels alike: nothing to normalise by, and no edge."""
+        write_png(os.path.join(self.folder, "even.png"), 12, 12, lambda y, x: 77)
+        self.report("--input", self.folder, "--output", self.path("out"), "--repeats=1")
+        rows = read_grey_png(self.path("out", os.listdir(self.path("out"))[0]))
+        self.assertEqual({value for row in rows for value in row}, {0})
+
+    def test_empty_folder_and_missing_file(self):
+        self.fail_with(["--input", self.folder], [self.folder])
+        self.fail_with(["--input", self.path("none.png")], [self.path("none.png")])
+
+    def test_output_that_cannot_be_written(self):
+        self.good_pictures()
+        with open(self.path("file"), "w"):
+            pass
+        for place in (self.path("file"), self.path("file", "below")):
+            self.fail_with(["--input", self.folder, "--output", place, "--repeats=1", "--quiet"],
+                           [self.path("file")])
+
+
+def main():
+    if len(sys.argv) < 4 or sys.argv[3] not in CHAPTERS:
+        print(__doc__.split("\n\n")[1], f"chapters: {' '.join(CHAPTERS)}", sep="\n",
+              file=sys.stderr)
+        return 2
+    build, source, stem, *tests = sys.argv[1:]
+    ChapterTest.build, ChapterTest.source = os.path.realpath(build), os.path.realpath(source)
+    ChapterTest.stem, ChapterTest.chapter = stem, CHAPTERS[stem]
+    suite = (unittest.defaultTestLoader.loadTestsFromNames(tests, sys.modules[__name__]) if tests
+             else unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__]))
+    return not unittest.TextTestRunner(verbosity=2).run(suite).wasSuccessful()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

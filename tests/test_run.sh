@@ -1,0 +1,107 @@
+#!/bin/sh
+# test_run.sh - ./run itself: commands, refusals, other directories, a damaged build directory.
+#
+# Usage: test_run.sh BUILD_ROOT SOURCE_ROOT
+set -u
+source_root=$(readlink -f -- "$2")
+FORKJOIN_BUILD=$(readlink -f -- "$1")
+export FORKJOIN_BUILD
+run=$source_root/run
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failures=0
+
+# expect STATUS COMMAND...: standard output and error go to $scratch/out and $scratch/err.
+expect() {
+    wanted=$1
+    shift
+    "$@" </dev/null >"$scratch/out" 2>"$scratch/err"
+    status=$?
+    if [ "$status" -ne "$wanted" ]; then fail "status $status, not $wanted: $*"; fi
+}
+
+fail() {
+    failures=$((failures + 1))
+    printf 'FAILED: %s\n' "$1"
+    sed 's/^/  out: /' "$scratch/out" | tail -20
+    sed 's/^/  err: /' "$scratch/err" | tail -20
+}
+
+lines() { wc -l <"$scratch/$1" | tr -d ' '; }
+silent() { [ ! -s "$scratch/err" ] || fail "something was said on standard error: $1"; }
+first=$(basename "$(find "$source_root/chapters" -path '*/[0-9][0-9]_*.c' -o -path '*/[0-9][0-9]_*/*.c' |
+    sort | head -1 | xargs dirname)")
+number=${first%%_*}
+short=${first#*_}
+
+echo 'list and help'
+expect 0 "$run" list
+grep -q "^$first  *[^ ]" "$scratch/out" || fail "list does not name $first with its title"
+[ "$(lines out)" -eq "$(find "$source_root/chapters" -name '*.c' -path '*/[0-9][0-9]_*' | wc -l)" ] ||
+    fail 'list does not have one line for each chapter'
+for word in help --help -h; do
+    expect 0 "$run" "$word"
+    grep -q '/run test' "$scratch/out" || fail "$word does not tell of ./run test"
+done
+
+echo 'unknown commands and chapters'
+for word in 0 00 99 nonsense --nonsense "$short." "../$first" '*' ''; do
+    expect 2 "$run" "$word"
+    [ ! -s "$scratch/out" ] || fail "'$word': standard output is not empty"
+    [ "$(lines err)" -eq 1 ] || fail "'$word': not one line on standard error"
+    grep -qF -- "'$word'" "$scratch/err" || fail "'$word' is not named"
+done
+expect 2 "$run" tour --fast
+
+echo 'a chapter by each of its names; quiet when there is nothing to do'
+expect 0 "$run" "$number" --version
+for name in "$number" "${number#0}" "$first" "$short"; do
+    expect 0 "$run" "$name" --version
+    silent "$name"
+    [ "$(lines out)" -eq 1 ] || fail "$name --version: not one line"
+done
+expect 2 "$run" "$number" --mode sideways
+[ "$(lines err)" -eq 1 ] || fail 'a wrong option: not one line on standard error'
+
+echo 'through a symbolic link, from another directory with a blank in its name'
+mkdir "$scratch/a b"
+ln -s "$run" "$scratch/a b/book"
+cd "$scratch/a b" || exit 1
+expect 0 ./book "$number" --seconds 0.01 --repeats 1 --mode threads --json result.json
+silent 'through a link'
+[ -s result.json ] || fail 'result.json is not in the current directory'
+expect 0 ./book "$number" --seconds 0.01 --repeats 1 --mode threads --json -
+python3 -c 'import json, sys; json.load(sys.stdin)' <"$scratch/out" ||
+    fail 'standard output is not JSON alone'
+
+echo 'a build directory that is new, has a blank in its name, is damaged, was interrupted'
+FORKJOIN_BUILD="$scratch/a b/new"
+expect 0 env CFLAGS=-O0 "$run" "$number" --version
+[ "$(lines out)" -eq 1 ] || fail 'the set-up wrote to standard output'
+grep -q 'compiling' "$scratch/err" || fail 'it does not say that it compiles'
+rm "$FORKJOIN_BUILD/build.ninja"
+expect 0 "$run" "$number" --version
+echo damaged >"$FORKJOIN_BUILD/meson-private/coredata.dat"
+touch "$FORKJOIN_BUILD/meson-private/coredata.dat"
+rm "$FORKJOIN_BUILD/meson-info/meson-info.json" # as a killed configuration leaves it
+expect 0 "$run" "$number" --version
+FORKJOIN_BUILD=new
+expect 0 ./book "$number" --version
+silent 'FORKJOIN_BUILD relative to the current directory'
+mv new moved
+FORKJOIN_BUILD=moved
+expect 0 ./book "$number" --version
+FORKJOIN_BUILD=$run
+expect 1 ./book "$number" --version
+grep -qF "$run" "$scratch/err" || fail 'an impossible build directory is not named'
+
+echo 'two at once'
+FORKJOIN_BUILD="$scratch/a b/moved"
+rm "$FORKJOIN_BUILD/build.ninja"
+"$run" "$number" --version >"$scratch/one" 2>&1 </dev/null &
+other=$!
+expect 0 "$run" "$number" --version
+wait $other || fail "the other of two failed: $(cat "$scratch/one")"
+
+[ $failures -eq 0 ] && echo 'all passed'
+exit $((failures > 0))

@@ -1,1 +1,198 @@
-/* to come */
+#include "common/data/file.h"
+#include "common/lesson/internal.h"
+#include <cblas.h>
+#include <fcntl.h>
+#include <omp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- Errors ------------------------------------------------------------------------------------
+ */
+
+/* "01_pool_map: message" on one line, whatever bytes the message quotes. */
+static void complain(struct lesson *lesson, const char *format, va_list arguments)
+{
+    char message[1024];
+    vsnprintf(message, sizeof message, format, arguments);
+    for (char *c = message; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    progress_clear(lesson);
+    fprintf(stderr, "%s: %s\n", lesson->chapter->name, message);
+}
+
+void lesson_fail(struct lesson *lesson, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    complain(lesson, format, arguments);
+    va_end(arguments);
+    lesson->failed = true;
+}
+
+void lesson_usage(struct lesson *lesson, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    complain(lesson, format, arguments);
+    va_end(arguments);
+    exit(2);
+}
+
+void lesson_die(struct lesson *lesson, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    complain(lesson, format, arguments);
+    va_end(arguments);
+    exit(1);
+}
+
+void *lesson_allocate(struct lesson *lesson, size_t count, size_t size)
+{
+    void *memory = calloc(count ? count : 1, size);
+    if (!memory)
+        lesson_die(lesson, "out of memory");
+    return memory;
+}
+
+/* ---- Standard output ----------------------------------------------------------------------------
+ */
+
+void lesson_flush(struct lesson *lesson)
+{
+    if (fflush(stdout) || ferror(stdout)) {
+        const int number = errno;
+        /* exit would try again to write what is left in the buffer */
+        const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        if (null >= 0)
+            dup2(null, STDOUT_FILENO);
+        clearerr(stdout);
+        lesson_die(lesson, "standard output: %s", strerror(number));
+    }
+}
+
+/* At the very end, --help and --version included: output that was lost is an error. */
+static void check_standard_output(void)
+{
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "%s: standard output: %s\n", program_invocation_short_name,
+                strerror(errno));
+        _exit(1);
+    }
+}
+
+void lesson_print(struct lesson *lesson, const char *format, ...)
+{
+    va_list arguments;
+    if (lesson->silent)
+        return;
+    progress_clear(lesson);
+    va_start(arguments, format);
+    const int written = vprintf(format, arguments);
+    va_end(arguments);
+    if (written < 0)
+        lesson_flush(lesson);
+}
+
+void lesson_heading(struct lesson *lesson, const char *text)
+{
+    lesson_print(lesson, "%s%s%s\n", lesson->colour ? "\033[1m" : "", text,
+                 lesson->colour ? "\033[0m" : "");
+}
+
+/* ---- Begin and end
+ * ------------------------------------------------------------------------------- */
+
+/* A file must not get the number of a standard stream that the caller closed. The wrong direction
+ * keeps writing to it an error. */
+static void occupy_standard_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            _exit(1);
+}
+
+static void begin_output(struct lesson *lesson)
+{
+    const struct options *options = &lesson->options;
+    const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
+    const bool dumb = terminal && strcmp(terminal, "dumb") == 0;
+    lesson->silent = options->quiet || (options->json && strcmp(options->json, "-") == 0) ||
+                     (options->csv && strcmp(options->csv, "-") == 0);
+    lesson->colour = isatty(STDOUT_FILENO) && !dumb && !(no_colour && *no_colour);
+    lesson->progress = isatty(STDERR_FILENO) && !dumb && !options->quiet && !options->no_progress;
+}
+
+struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *chapter)
+{
+    static struct lesson lesson; /* a program is one lesson */
+    struct error error;
+    lesson.chapter = chapter;
+    lesson.last_measured = &lesson.measured;
+    occupy_standard_streams();
+    if (!pool_is_spawned_worker())
+        environment_prepare(argv);
+    if (pool_startup(&error))
+        lesson_die(&lesson, "%s", error.message);
+    atexit(check_standard_output);
+
+    openblas_set_num_threads(1);
+    omp_set_dynamic(0);
+    machine_inspect(&lesson.machine);
+    options_parse(&lesson, argc, argv);
+    omp_set_schedule((omp_sched_t)lesson.options.schedule, lesson.options.schedule_chunk);
+    output_check(&lesson);
+    begin_output(&lesson);
+    machine_banner(&lesson);
+    lesson_flush(&lesson);
+    return &lesson;
+}
+
+int lesson_end(struct lesson *lesson)
+{
+    progress_clear(lesson);
+    output_write(lesson);
+    lesson_flush(lesson);
+    const int status = lesson->failed ? 1 : 0;
+    arrays_free_all(lesson);
+    while (lesson->measured) {
+        struct measured *measured = lesson->measured;
+        lesson->measured = measured->next;
+        free(measured->figures);
+        free(measured->name);
+        free(measured);
+    }
+    options_free(lesson);
+    return status;
+}
+
+/* ---- What the common options say
+ * ------------------------------------------------------------------ */
+
+uint32_t lesson_seed(const struct lesson *lesson)
+{
+    return lesson->options.seed;
+}
+
+const int *lesson_workers(const struct lesson *lesson, size_t *count)
+{
+    *count = lesson->options.worker_count;
+    return lesson->options.workers;
+}
+
+size_t lesson_chunksize(const struct lesson *lesson)
+{
+    return lesson->options.chunksize;
+}
+
+int lesson_cores(const struct lesson *lesson)
+{
+    return lesson->machine.cores;
+}
+
+bool lesson_runs(const struct lesson *lesson, enum lesson_mode mode)
+{
+    return lesson->options.modes[mode];
+}

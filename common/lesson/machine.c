@@ -1,0 +1,328 @@
+#include "common/lesson/internal.h"
+#include <cblas.h>
+#include <hwloc.h>
+#include <math.h>
+#include <omp.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- Control groups -------------------------------------------------------------------------- */
+
+/* The first bytes of a file as a string; false if it cannot be read. */
+static bool read_text(const char *path, char *text, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    const size_t length = fread(text, 1, size - 1, file);
+    const bool good = !ferror(file);
+    text[length] = '\0';
+    fclose(file);
+    return good;
+}
+
+bool cgroup_path(const char *text, const char *controller, char *path, size_t size)
+{
+    char line[1024];
+    for (const char *next = text; *next;) { /* each line: number:controllers:path */
+        const size_t length = strcspn(next, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)length, next);
+        next += length + (next[length] == '\n');
+        char *controllers = strchr(line, ':');
+        char *found = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!found || length >= sizeof line)
+            continue;
+        *found = '\0';
+        bool matches = !*controller && !controllers[1];
+        char *rest = NULL;
+        for (char *name = strtok_r(controllers + 1, ",", &rest); name && *controller;
+             name = strtok_r(NULL, ",", &rest))
+            matches |= strcmp(name, controller) == 0;
+        if (matches)
+            return snprintf(path, size, "%s", found + 1) < (int)size;
+    }
+    return false;
+}
+
+double cgroup_cpus(const char *cpu_max)
+{
+    double quota, period;
+    return sscanf(cpu_max, "%lf %lf", &quota, &period) == 2 && quota > 0.0 && period > 0.0
+               ? quota / period
+               : INFINITY;
+}
+
+double cgroup_v1_cpus(const char *quota, const char *period)
+{
+    char both[128];
+    snprintf(both, sizeof both, "%.60s %.60s", quota, period);
+    return cgroup_cpus(both);
+}
+
+static bool read_in(const char *directory, const char *file, char *text, size_t size)
+{
+    char path[4096];
+    return snprintf(path, sizeof path, "%s/%s", directory, file) < (int)sizeof path &&
+           read_text(path, text, size);
+}
+
+static double directory_cpus(const char *directory)
+{
+    char quota[128], period[128];
+    if (read_in(directory, "cpu.max", quota, sizeof quota))
+        return cgroup_cpus(quota);
+    if (read_in(directory, "cpu.cfs_quota_us", quota, sizeof quota) &&
+        read_in(directory, "cpu.cfs_period_us", period, sizeof period))
+        return cgroup_v1_cpus(quota, period);
+    return INFINITY;
+}
+
+/* The number after `key` at the start of a line, or 0. */
+static double keyed_number(const char *text, const char *key)
+{
+    const size_t length = strlen(key);
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, key, length) == 0)
+            return strtod(line + length, NULL);
+    }
+    return 0.0;
+}
+
+/* What the group may still take: its limit less its use, of which cached files do not count. */
+static double directory_memory(const char *directory)
+{
+    char limit[64], use[64], statistics[8192];
+    const char *key = "inactive_file ";
+    if (!read_in(directory, "memory.max", limit, sizeof limit) ||
+        !read_in(directory, "memory.current", use, sizeof use)) {
+        key = "total_inactive_file ";
+        if (!read_in(directory, "memory.limit_in_bytes", limit, sizeof limit) ||
+            !read_in(directory, "memory.usage_in_bytes", use, sizeof use))
+            return INFINITY;
+    }
+    if (strncmp(limit, "max", 3) == 0)
+        return INFINITY;
+    const double cached = read_in(directory, "memory.stat", statistics, sizeof statistics)
+                              ? keyed_number(statistics, key)
+                              : 0.0;
+    return fmax(0.0, strtod(limit, NULL) - strtod(use, NULL) + cached);
+}
+
+/* The least value of this process's group and all groups above it: each of them limits. */
+static double group_limit(const char *controller, double value(const char *directory))
+{
+    static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    char text[8192], path[2048], root[256], directory[4096];
+    double least = INFINITY;
+    if (!read_text("/proc/self/cgroup", text, sizeof text))
+        return least;
+    for (int i = 0; i < 3; i++) { /* v2 alone, v2 beside v1, v1 */
+        if (i < 2)
+            snprintf(root, sizeof root, "%s", mounts[i]);
+        else
+            snprintf(root, sizeof root, "%s/%s", mounts[0], controller);
+        if (!cgroup_path(text, i < 2 ? "" : controller, path, sizeof path))
+            continue;
+        for (char *end = path + strlen(path); end; end = strrchr(path, '/')) {
+            *end = '\0';
+            snprintf(directory, sizeof directory, "%s%s", root, path);
+            least = fmin(least, value(directory));
+        }
+    }
+    return least;
+}
+
+double machine_memory(void)
+{
+    char text[8192];
+    const double kilobytes =
+        read_text("/proc/meminfo", text, sizeof text) ? keyed_number(text, "MemAvailable:") : 0.0;
+    const double available =
+        kilobytes > 0.0 ? kilobytes * 1024.0
+                        : (double)sysconf(_SC_AVPHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    return fmin(available, group_limit("memory", directory_memory));
+}
+
+/* ---- Cores ------------------------------------------------------------------------------------
+ */
+
+/* OMP_PROC_BIND binds the first thread to one core when the program is loaded, so the affinity
+ * mask tells too little then; the places tell what OpenMP may use. */
+static int place_cores(void)
+{
+    int cores = 0;
+    hwloc_bitmap_t all = hwloc_bitmap_alloc();
+    for (int place = 0; all && place < omp_get_num_places(); place++) {
+        const int count = omp_get_place_num_procs(place);
+        int *ids = count > 0 ? malloc((size_t)count * sizeof *ids) : NULL;
+        if (ids)
+            omp_get_place_proc_ids(place, ids);
+        for (int i = 0; ids && i < count; i++)
+            hwloc_bitmap_set(all, (unsigned)ids[i]);
+        free(ids);
+    }
+    if (all)
+        cores = hwloc_bitmap_weight(all);
+    hwloc_bitmap_free(all);
+    return cores;
+}
+
+static int affinity_cores(void)
+{
+    int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    for (int most = 1024; most <= 1 << 20; most *= 2) { /* until the kernel's mask fits */
+        cpu_set_t *set = CPU_ALLOC((size_t)most);
+        const size_t size = CPU_ALLOC_SIZE((size_t)most);
+        const bool known = set && sched_getaffinity(0, size, set) == 0;
+        if (known)
+            cores = CPU_COUNT_S(size, set);
+        CPU_FREE(set);
+        if (known)
+            break;
+    }
+    return cores;
+}
+
+static void inspect_cores(struct machine *machine)
+{
+    const int bound = place_cores();
+    const int cores = bound > 0 ? bound : affinity_cores();
+    machine->machine_cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    machine->quota = group_limit("cpu", directory_cpus);
+    machine->cores = (int)fmax(1.0, fmin(cores, ceil(machine->quota)));
+}
+
+/* ---- Processor, compiler, libraries -----------------------------------------------------------
+ */
+
+static void inspect_processor(struct machine *machine)
+{
+    hwloc_topology_t topology;
+    const char *model = NULL;
+    if (hwloc_topology_init(&topology)) {
+        snprintf(machine->cpu, sizeof machine->cpu, "unknown CPU");
+        return;
+    }
+    if (hwloc_topology_load(topology) == 0) {
+        hwloc_obj_t package = hwloc_get_obj_by_type(topology, HWLOC_OBJ_PACKAGE, 0);
+        if (package)
+            model = hwloc_obj_get_info_by_name(package, "CPUModel");
+        if (!model)
+            model = hwloc_obj_get_info_by_name(hwloc_get_root_obj(topology), "CPUModel");
+    }
+    snprintf(machine->cpu, sizeof machine->cpu, "%s", model && *model ? model : "unknown CPU");
+    hwloc_topology_destroy(topology);
+}
+
+/* The level of the x86-64 psABI that the processor reaches, or the architecture. */
+static const char *processor_isa(void)
+{
+#if defined __x86_64__
+    const struct cpu_features features = cpu_features();
+    const bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+    const bool v3 =
+        v2 && features.avx2_fma && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    return v3 && features.avx512 ? "x86-64-v4" : v3 ? "x86-64-v3" : v2 ? "x86-64-v2" : "x86-64";
+#elif defined __aarch64__
+    return "aarch64";
+#elif defined __riscv
+    return "riscv";
+#elif defined __powerpc64__
+    return "ppc64";
+#else
+    return "other";
+#endif
+}
+
+/* Asked of a real team, since a compiler flag, a limit or a setting may each turn OpenMP off. */
+static int team_size(void)
+{
+    int threads = 0;
+#pragma omp parallel num_threads(2) reduction(+ : threads)
+    threads += 1;
+    return threads;
+}
+
+void machine_inspect(struct machine *machine)
+{
+    inspect_cores(machine);
+    inspect_processor(machine);
+    machine->isa = processor_isa();
+#if defined __clang__
+    snprintf(machine->compiler, sizeof machine->compiler, "clang %d.%d.%d", __clang_major__,
+             __clang_minor__, __clang_patchlevel__);
+#else
+    snprintf(machine->compiler, sizeof machine->compiler, "gcc %d.%d.%d", __GNUC__, __GNUC_MINOR__,
+             __GNUC_PATCHLEVEL__);
+#endif
+#if defined _OPENMP
+    machine->openmp = _OPENMP;
+#endif
+    machine->openmp_threads = team_size();
+    char name[24] = "OpenBLAS", version[24] = "";
+    if (sscanf(openblas_get_config(), "%23s %23s", name, version) == 2 && strchr(version, '.'))
+        snprintf(machine->blas, sizeof machine->blas, "%s %s", name, version);
+    else
+        snprintf(machine->blas, sizeof machine->blas, "OpenBLAS");
+}
+
+/* ---- The banner -------------------------------------------------------------------------------
+ */
+
+static void print_workers(struct lesson *lesson)
+{
+    static const char *const rules[] = {[WORKERS_BY_CORES] = "as many as usable cores",
+                                        [WORKERS_BY_OMP_NUM_THREADS] =
+                                            "OMP_NUM_THREADS says so; --workers would beat it",
+                                        [WORKERS_BY_OPTION] = "--workers says so"};
+    const struct options *options = &lesson->options;
+    int most = 0;
+    lesson_print(lesson, "  workers    ");
+    for (size_t i = 0; i < options->worker_count; i++) {
+        lesson_print(lesson, "%s%d", i ? ", " : "", options->workers[i]);
+        most = options->workers[i] > most ? options->workers[i] : most;
+    }
+    lesson_print(lesson, " (%s)\n", rules[options->worker_rule]);
+    if (most > lesson->machine.cores)
+        lesson_print(lesson,
+                     "             %d workers are more than the cores (%d): they take turns\n",
+                     most, lesson->machine.cores);
+}
+
+static void print_openmp(struct lesson *lesson)
+{
+    const struct machine *machine = &lesson->machine;
+    if (machine->openmp_threads > 1)
+        lesson_print(lesson, "  OpenMP     on, version %d\n", machine->openmp);
+    else
+        lesson_print(lesson,
+                     "  OpenMP     OFF: a team of 2 threads got 1 (%s)\n"
+                     "             THE MODES threads AND gil RUN ON ONE THREAD, WHATEVER --workers "
+                     "SAYS\n",
+                     machine->openmp ? "OMP_THREAD_LIMIT or another setting forbids more"
+                                     : "the program was compiled without it");
+}
+
+void machine_banner(struct lesson *lesson)
+{
+    const struct machine *machine = &lesson->machine;
+    const struct options *options = &lesson->options;
+    lesson_heading(lesson, lesson->chapter->title);
+    lesson_print(lesson, "  cores      %d usable of %d", machine->cores, machine->machine_cores);
+    if (ceil(machine->quota) <= machine->cores)
+        lesson_print(lesson, " (the cgroup's quota is %.3g)", machine->quota);
+    lesson_print(lesson, ": %s, %s\n", machine->cpu, machine->isa);
+    print_workers(lesson);
+    lesson_print(lesson, "  compiler   %s\n", machine->compiler);
+    print_openmp(lesson);
+    const int threads = openblas_get_num_threads();
+    lesson_print(lesson, "  BLAS       %s, %s kernels, %d thread%s\n", machine->blas,
+                 openblas_get_corename(), threads, threads == 1 ? "" : "s");
+    if (*environment_blas_note())
+        report_paragraph(lesson, 13, environment_blas_note());
+    lesson_print(lesson, "  run        seed %u, %d repeat%s, start method %s\n", options->seed,
+                 options->repeats, options->repeats == 1 ? "" : "s",
+                 pool_start_method_name(options->start_method));
+}

@@ -1,0 +1,468 @@
+#include "common/lesson/internal.h"
+#include <math.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#define WORKER_RETRIES 3 /* how often a chunk is run again whose worker died */
+
+/* What one timed run showed. */
+struct sample {
+    double wall, cpu;
+    struct pool_phases phases;
+    uint64_t bytes_copied, chunks;
+    struct gil_statistics gil;
+};
+
+/* One way to run the workload: one row of the table. */
+struct configuration {
+    enum lesson_mode mode;
+    int workers;
+    enum lesson_transfer transfer; /* LESSON_SHARED: the arrays in shared memory */
+    struct pool *pool;             /* of mode processes, also of others with as many workers */
+    struct gil *gil;
+    struct sample *samples;
+    bool matches;
+};
+
+struct measurement {
+    struct lesson *lesson;
+    const struct lesson_workload *workload;
+    struct array_set *arrays;
+    struct configuration *configurations; /* [0] is sequential */
+    size_t count;
+};
+
+/* ---- Clocks -------------------------------------------------------------------------------------
+ */
+
+static double wall_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* CPU time of all threads of this process. */
+static double cpu_clock(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
+           1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+/* An idle thread of OpenMP or BLAS spins for a while before it sleeps, which would be counted as
+ * work of the next run. Wait until this process has stopped to use CPU time, 50 ms at most. */
+static void settle(void)
+{
+    const struct timespec millisecond = {.tv_nsec = 1000000};
+    for (int i = 0; i < 50; i++) {
+        const double before = cpu_clock();
+        nanosleep(&millisecond, NULL);
+        if (cpu_clock() - before < 100e-6)
+            break;
+    }
+}
+
+/* ---- One run ------------------------------------------------------------------------------------
+ */
+
+static struct lesson_run run_arguments(const struct measurement *measurement,
+                                       const struct configuration *configuration)
+{
+    return (struct lesson_run){.work = measurement->workload->work,
+                               .workers = configuration->workers,
+                               .pool = configuration->pool,
+                               .gil = configuration->gil,
+                               .chunksize = measurement->lesson->options.chunksize};
+}
+
+static void check_run(struct lesson *lesson, const char *name, enum lesson_mode mode, int workers,
+                      const struct lesson_run *run)
+{
+    if (run->error.code != ERROR_NONE)
+        lesson_die(lesson, "%s, mode %s, %d worker%s: %s", name, lesson_mode_names[mode], workers,
+                   workers == 1 ? "" : "s", run->error.message);
+}
+
+/* A worker that died is no secret, although the pool has made up for it. */
+static void report_deaths(struct lesson *lesson, const struct pool_statistics *before,
+                          const struct pool_statistics *after)
+{
+    const uint64_t deaths = after->restarts - before->restarts;
+    const uint64_t chunks = after->chunks_retried - before->chunks_retried;
+    if (deaths == 0)
+        return;
+    progress_clear(lesson);
+    fprintf(stderr, "%s: %s%s; %llu chunk%s ran again on a new worker\n", lesson->chapter->name,
+            after->last_death, deaths > 1 ? ", as were others before" : "",
+            (unsigned long long)chunks, chunks == 1 ? "" : "s");
+}
+
+/* Runs a configuration once and checks what it computed. */
+static void run_once(struct measurement *measurement, struct configuration *configuration,
+                     struct sample *sample)
+{
+    struct lesson *lesson = measurement->lesson;
+    const bool shared = configuration->transfer == LESSON_SHARED;
+    struct lesson_run run = run_arguments(measurement, configuration);
+    struct pool_statistics before = {0}, after = {0};
+    struct gil_statistics gil_before = {0}, gil_after = {0};
+
+    arrays_use(measurement->arrays, shared);
+    arrays_poison(measurement->arrays, shared);
+    if (run.pool)
+        before = pool_statistics(run.pool);
+    if (run.gil)
+        gil_before = gil_statistics(run.gil);
+    settle();
+
+    const double workers_start = run.pool ? pool_cpu_seconds(run.pool) : 0.0;
+    const double cpu_start = cpu_clock(), wall_start = wall_clock();
+    measurement->workload->run[configuration->mode](&run);
+    const double wall_end = wall_clock(), cpu_end = cpu_clock();
+    const double workers_end = run.pool ? pool_cpu_seconds(run.pool) : 0.0;
+
+    if (run.pool)
+        after = pool_statistics(run.pool);
+    if (run.gil)
+        gil_after = gil_statistics(run.gil);
+    report_deaths(lesson, &before, &after);
+    check_run(lesson, measurement->workload->name, configuration->mode, configuration->workers,
+              &run);
+    *sample = (struct sample){.wall = wall_end - wall_start,
+                              .cpu = fmax(0.0, cpu_end - cpu_start + workers_end - workers_start),
+                              .phases = after.last,
+                              .bytes_copied = after.bytes_copied - before.bytes_copied,
+                              .chunks = after.chunks - before.chunks,
+                              .gil = {.acquired = gil_after.acquired - gil_before.acquired,
+                                      .switches = gil_after.switches - gil_before.switches,
+                                      .forced = gil_after.forced - gil_before.forced}};
+}
+
+static void run_and_compare(struct measurement *measurement, struct configuration *configuration,
+                            struct sample *sample)
+{
+    run_once(measurement, configuration, sample);
+    configuration->matches &=
+        arrays_match(measurement->arrays, configuration->transfer == LESSON_SHARED);
+    arrays_use(measurement->arrays, false);
+}
+
+/* ---- --seconds
+ * ------------------------------------------------------------------------------------ */
+
+/* What the size may become: within the option's range, and such that memory suffices. */
+static size_t limited_size(const struct measurement *measurement, double wanted)
+{
+    const struct array_set *arrays = measurement->arrays;
+    const size_t *grow = measurement->workload->grow;
+    const struct lesson_option *option = options_find(measurement->lesson, grow);
+    const double fitting =
+        arrays->needed > 0.0 ? (double)*grow * 0.5 * arrays->available / arrays->needed : 1e15;
+    double size = fmin(fmin(wanted, 1e15), fmax(fitting, 1.0));
+    if (option && option->maximum > 0)
+        size = fmin(size, (double)option->maximum);
+    return (size_t)fmax(round(size), option && option->minimum > 1 ? (double)option->minimum : 1.0);
+}
+
+/* Changes the size that workload->grow names until a sequential run takes about --seconds. */
+static void grow_workload(struct measurement *measurement)
+{
+    struct lesson *lesson = measurement->lesson;
+    const struct lesson_workload *workload = measurement->workload;
+    const double seconds = lesson->options.seconds;
+    if (seconds <= 0.0 || !workload->grow || *workload->grow == 0)
+        return;
+    for (int step = 0; step < 6; step++) {
+        struct sample first, second;
+        progress_show(lesson, "%s: looking for a size that takes %s", workload->name,
+                      lesson_time_text(seconds));
+        run_once(measurement, &measurement->configurations[0], &first);
+        double wall = first.wall;
+        if (wall < seconds / 4.0) { /* a short run suffers from first touches: once more */
+            run_once(measurement, &measurement->configurations[0], &second);
+            wall = fmin(wall, second.wall);
+        }
+        if (fabs(wall - seconds) <= 0.1 * seconds)
+            break;
+        const double factor = fmin(fmax(seconds / fmax(wall, 1e-9), 0.01), 100.0);
+        const size_t size = limited_size(measurement, (double)*workload->grow * factor);
+        if (size == *workload->grow)
+            break;
+        *workload->grow = size;
+        measurement->arrays = arrays_prepare(lesson, workload);
+    }
+}
+
+/* ---- The configurations
+ * ----------------------------------------------------------------------------- */
+
+static bool wanted(const struct measurement *measurement, enum lesson_mode mode)
+{
+    const struct lesson_workload *workload = measurement->workload;
+    const bool asked = workload->modes ? (workload->modes & 1u << mode) != 0
+                                       : measurement->lesson->options.modes[mode];
+    return asked && workload->run[mode];
+}
+
+static void add_configuration(struct measurement *measurement, enum lesson_mode mode, int workers,
+                              enum lesson_transfer transfer)
+{
+    struct lesson *lesson = measurement->lesson;
+    struct configuration *list =
+        reallocarray(measurement->configurations, measurement->count + 1, sizeof *list);
+    if (!list)
+        lesson_die(lesson, "out of memory");
+    measurement->configurations = list;
+    list[measurement->count++] = (struct configuration){
+        .mode = mode,
+        .workers = workers,
+        .transfer = transfer,
+        .matches = true,
+        .samples = lesson_allocate(lesson, (size_t)lesson->options.repeats, sizeof(struct sample))};
+}
+
+static void add_process_configurations(struct measurement *measurement, int workers)
+{
+    enum lesson_transfer transfer = measurement->lesson->options.transfer;
+    if (transfer == LESSON_DEFAULT_TRANSFER)
+        transfer = measurement->workload->transfer;
+    if (transfer != LESSON_SHARED)
+        add_configuration(measurement, LESSON_PROCESSES, workers, LESSON_COPY);
+    if (transfer == LESSON_SHARED || transfer == LESSON_BOTH)
+        add_configuration(measurement, LESSON_PROCESSES, workers, LESSON_SHARED);
+}
+
+/* Mode by mode, as the rows of the table shall stand. */
+static void list_configurations(struct measurement *measurement)
+{
+    const struct options *options = &measurement->lesson->options;
+    const int *workers = measurement->workload->workers;
+    size_t count = 0;
+    if (workers) {
+        while (workers[count])
+            count++;
+    } else {
+        workers = options->workers;
+        count = options->worker_count;
+    }
+    for (enum lesson_mode mode = LESSON_THREADS; mode < LESSON_MODES; mode++)
+        for (size_t i = 0; wanted(measurement, mode) && i < count; i++)
+            if (mode == LESSON_PROCESSES)
+                add_process_configurations(measurement, workers[i]);
+            else
+                add_configuration(measurement, mode, workers[i], LESSON_DEFAULT_TRANSFER);
+}
+
+static struct pool *create_pool(struct lesson *lesson, const struct lesson_workload *workload,
+                                int workers)
+{
+    struct error error;
+    struct pool_options options = {.workers = workers,
+                                   .start_method = lesson->options.start_method,
+                                   .retries = WORKER_RETRIES};
+    if (workload) {
+        options.initializer = workload->initializer;
+        options.initializer_argument = workload->initializer_argument;
+        options.initializer_size = workload->initializer_size;
+        options.threads_per_worker = workload->threads_per_worker;
+    }
+    struct pool *pool = pool_create(&options, &error);
+    if (!pool)
+        lesson_die(lesson, "a pool of %d worker%s: %s", workers, workers == 1 ? "" : "s",
+                   error.message);
+    return pool;
+}
+
+static struct gil *create_gil(struct lesson *lesson)
+{
+    struct error error;
+    struct gil *gil = gil_create(lesson->options.switch_interval, &error);
+    if (!gil)
+        lesson_die(lesson, "%s", error.message);
+    return gil;
+}
+
+static void open_configurations(struct measurement *measurement)
+{
+    struct lesson *lesson = measurement->lesson;
+    for (size_t i = 0; i < measurement->count; i++) {
+        struct configuration *configuration = &measurement->configurations[i];
+        struct configuration *previous = i ? configuration - 1 : configuration;
+        progress_show(lesson, "%s: starting %d workers", measurement->workload->name,
+                      configuration->workers);
+        if (configuration->mode == LESSON_GIL)
+            configuration->gil = create_gil(lesson);
+        if (configuration->transfer == LESSON_SHARED)
+            arrays_share(lesson, measurement->arrays);
+        if (configuration->mode != LESSON_PROCESSES)
+            continue;
+        /* copied and shared stand side by side and use the same workers */
+        configuration->pool =
+            previous->pool && previous->workers == configuration->workers
+                ? previous->pool
+                : create_pool(lesson, measurement->workload, configuration->workers);
+    }
+}
+
+static void close_configurations(struct measurement *measurement)
+{
+    for (size_t i = 0; i < measurement->count; i++) {
+        struct configuration *configuration = &measurement->configurations[i];
+        gil_destroy(configuration->gil);
+        if (i == 0 || configuration->pool != configuration[-1].pool)
+            pool_destroy(configuration->pool);
+        free(configuration->samples);
+    }
+    free(measurement->configurations);
+    arrays_unshare(measurement->arrays);
+}
+
+/* ---- Figures
+ * ------------------------------------------------------------------------------------------ */
+
+static struct lesson_figures summarise(const struct measurement *measurement,
+                                       const struct configuration *configuration)
+{
+    struct lesson *lesson = measurement->lesson;
+    const size_t repeats = (size_t)lesson->options.repeats;
+    const struct sample *samples = configuration->samples;
+    double *walls = lesson_allocate(lesson, repeats, sizeof *walls);
+    double *cpus = lesson_allocate(lesson, repeats, sizeof *cpus);
+    for (size_t i = 0; i < repeats; i++) {
+        walls[i] = samples[i].wall;
+        cpus[i] = samples[i].cpu;
+    }
+    struct lesson_figures figures = {
+        .mode = configuration->mode,
+        .workers = configuration->workers,
+        .transfer = configuration->transfer,
+        .repeats = (int)repeats,
+        .wall_median = median(walls, repeats),
+        .cpu_median = median(cpus, repeats),
+        .matches = configuration->matches,
+        .tasks = measurement->workload->tasks ? *measurement->workload->tasks : 1};
+    figures.wall_min = walls[0];
+    figures.wall_max = walls[repeats - 1];
+    figures.cores_busy = figures.wall_median > 0.0 ? figures.cpu_median / figures.wall_median : 0.0;
+    const struct sample *middle = samples; /* the run with the (lower) median wall time */
+    while (middle->wall != walls[(repeats - 1) / 2])
+        middle++;
+    figures.phases = middle->phases;
+    figures.bytes_copied = middle->bytes_copied;
+    figures.chunks = middle->chunks;
+    figures.gil = middle->gil;
+    if (configuration->pool)
+        figures.startup = pool_statistics(configuration->pool).startup;
+    free(walls);
+    free(cpus);
+    return figures;
+}
+
+static const struct lesson_results *keep_results(struct measurement *measurement)
+{
+    struct lesson *lesson = measurement->lesson;
+    struct measured *measured = lesson_allocate(lesson, 1, sizeof *measured);
+    measured->figures = lesson_allocate(lesson, measurement->count, sizeof *measured->figures);
+    measured->name = strdup(measurement->workload->name);
+    if (!measured->name)
+        lesson_die(lesson, "out of memory");
+    measured->results =
+        (struct lesson_results){.count = measurement->count, .figures = measured->figures};
+    for (size_t i = 0; i < measurement->count; i++) {
+        struct lesson_figures *figures = &measured->figures[i];
+        *figures = summarise(measurement, &measurement->configurations[i]);
+        figures->speedup = figures->wall_median > 0.0
+                               ? measured->figures[0].wall_median / figures->wall_median
+                               : 0.0;
+        figures->efficiency = figures->speedup / figures->workers;
+        if (!figures->matches)
+            lesson->failed = true;
+    }
+    *lesson->last_measured = measured;
+    lesson->last_measured = &measured->next;
+    return &measured->results;
+}
+
+/* ---- The measurement
+ * ------------------------------------------------------------------------------------ */
+
+/* Warm-up of all, then A B C, A B C, ...: a disturbance from outside hits all of them alike. */
+static void run_all(struct measurement *measurement)
+{
+    struct lesson *lesson = measurement->lesson;
+    const int repeats = lesson->options.repeats;
+    for (int repeat = -1; repeat < repeats; repeat++)
+        for (size_t i = repeat < 0 ? 1 : 0; i < measurement->count; i++) {
+            struct configuration *configuration = &measurement->configurations[i];
+            struct sample warm_up;
+            progress_show(lesson, "%s: run %d of %d, %s, %d worker%s", measurement->workload->name,
+                          repeat + 1, repeats, lesson_mode_names[configuration->mode],
+                          configuration->workers, configuration->workers == 1 ? "" : "s");
+            run_and_compare(measurement, configuration,
+                            repeat < 0 ? &warm_up : &configuration->samples[repeat]);
+        }
+}
+
+const struct lesson_results *lesson_measure(struct lesson *lesson,
+                                            const struct lesson_workload *workload)
+{
+    struct measurement measurement = {.lesson = lesson, .workload = workload};
+    struct sample warm_up;
+    if (!workload->run[LESSON_SEQUENTIAL])
+        lesson_die(lesson, "%s has no sequential version to compare with", workload->name);
+    measurement.arrays = arrays_prepare(lesson, workload);
+    add_configuration(&measurement, LESSON_SEQUENTIAL, 1, LESSON_DEFAULT_TRANSFER);
+    grow_workload(&measurement);
+    run_once(&measurement, &measurement.configurations[0], &warm_up);
+    arrays_keep_reference(lesson, measurement.arrays);
+
+    list_configurations(&measurement);
+    open_configurations(&measurement);
+    run_all(&measurement);
+    const struct lesson_results *results = keep_results(&measurement);
+    close_configurations(&measurement);
+    arrays_restore(measurement.arrays);
+    progress_clear(lesson);
+    if (!workload->quiet) {
+        report_table(lesson, workload, results);
+        why_print(lesson, results);
+        lesson_flush(lesson);
+    }
+    return results;
+}
+
+const struct lesson_figures *lesson_find(const struct lesson_results *results,
+                                         enum lesson_mode mode, int workers,
+                                         enum lesson_transfer transfer)
+{
+    for (size_t i = 0; i < results->count; i++) {
+        const struct lesson_figures *figures = &results->figures[i];
+        if (figures->mode == mode && (workers == 0 || figures->workers == workers) &&
+            (transfer == LESSON_DEFAULT_TRANSFER || figures->transfer == transfer))
+            return figures;
+    }
+    return NULL;
+}
+
+void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
+                 lesson_function *function, void *work)
+{
+    struct lesson_run run = {
+        .work = work, .workers = workers, .chunksize = lesson->options.chunksize};
+    struct pool_statistics before = {0};
+    if (mode == LESSON_PROCESSES)
+        run.pool = create_pool(lesson, NULL, workers);
+    if (mode == LESSON_GIL)
+        run.gil = create_gil(lesson);
+    function(&run);
+    if (run.pool) {
+        const struct pool_statistics after = pool_statistics(run.pool);
+        report_deaths(lesson, &before, &after);
+    }
+    check_run(lesson, "a single run", mode, workers, &run);
+    pool_destroy(run.pool);
+    gil_destroy(run.gil);
+}

@@ -1,0 +1,428 @@
+#include "common/lesson/internal.h"
+#include <argp.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+
+/* Keys of options without a short name; a chapter's own follow from KEY_CHAPTER on. */
+enum {
+    KEY_SECONDS = 0x100,
+    KEY_SEED,
+    KEY_SCHEDULE,
+    KEY_CHUNKSIZE,
+    KEY_START_METHOD,
+    KEY_TRANSFER,
+    KEY_SWITCH_INTERVAL,
+    KEY_SAVE,
+    KEY_JSON,
+    KEY_CSV,
+    KEY_QUIET,
+    KEY_NO_PROGRESS,
+    KEY_CHAPTER = 0x1000,
+};
+
+static const struct argp_option common_options[] = {
+    {NULL, 0, NULL, 0, "Common to all chapters:", 2},
+    {"mode", 'm', "LIST", 0, "sequential,threads,gil,processes or all (default all)", 2},
+    {"workers", 'w', "LIST", 0,
+     "numbers of workers to try, such as 1,2,4 (default: OMP_NUM_THREADS, or else the cores that "
+     "this process may use)",
+     2},
+    {"repeats", 'r', "N", 0, "timed repeats after one warm-up (default 5)", 2},
+    {"seconds", KEY_SECONDS, "S", 0,
+     "change the size of the work until the sequential run takes about S seconds", 2},
+    {"seed", KEY_SEED, "N", 0, "of the random inputs, as np.random.seed (default 42)", 2},
+    {"schedule", KEY_SCHEDULE, "KIND[,CHUNK]", 0,
+     "how OpenMP deals out the loops: static, dynamic, guided, auto (default static)", 2},
+    {"chunksize", KEY_CHUNKSIZE, "N", 0,
+     "tasks in a chunk of the process pool (default: Python's rule, ceil(tasks / (4 workers)))", 2},
+    {"start-method", KEY_START_METHOD, "M", 0,
+     "how processes are started: forkserver, fork, spawn (default forkserver)", 2},
+    {"transfer", KEY_TRANSFER, "HOW", 0,
+     "how data reach the processes: copy, shared, both (default: as the chapter teaches)", 2},
+    {"switch-interval", KEY_SWITCH_INTERVAL, "S", 0,
+     "seconds a thread waits for the GIL before it asks for it (default 0.005)", 2},
+    {"save", KEY_SAVE, "DIR", 0, "write inputs and results there as .npy files", 2},
+    {"json", KEY_JSON, "FILE", 0, "write the results as JSON; - is standard output", 2},
+    {"csv", KEY_CSV, "FILE", 0, "write the tables as CSV; - is standard output", 2},
+    {"no-progress", KEY_NO_PROGRESS, NULL, 0, "no progress on a terminal", 2},
+    {"quiet", KEY_QUIET, NULL, 0, "no banner, tables, reasons and progress", 2},
+    {0}};
+
+enum { COMMON_COUNT = sizeof common_options / sizeof *common_options };
+
+/* ---- What is allowed, and saying so ------------------------------------------------------------
+ */
+
+__attribute__((noreturn)) static void refuse(struct lesson *lesson, const char *option,
+                                             const char *given, const char *allowed)
+{
+    lesson_usage(lesson, "--%s: '%s' is not allowed; it must be %s", option, given, allowed);
+}
+
+/* "a whole number from 1 to 1000", in a static buffer. */
+static const char *range_words(const char *what, int64_t minimum, int64_t maximum)
+{
+    static char words[128];
+    if (maximum == INT64_MAX)
+        snprintf(words, sizeof words, "%s, at least %" PRId64, what, minimum);
+    else
+        snprintf(words, sizeof words, "%s from %" PRId64 " to %" PRId64, what, minimum, maximum);
+    return words;
+}
+
+static int64_t whole_number(struct lesson *lesson, const char *option, const char *text,
+                            int64_t minimum, int64_t maximum)
+{
+    int64_t value = 0;
+    if (parse_integer(text, minimum, maximum, &value))
+        refuse(lesson, option, text, range_words("a whole number", minimum, maximum));
+    return value;
+}
+
+static double real_number(struct lesson *lesson, const char *option, const char *text,
+                          double minimum, double maximum)
+{
+    double value = 0.0;
+    if (parse_real(text, minimum, maximum, &value)) {
+        char words[80];
+        snprintf(words, sizeof words, "a number from %g to %g", minimum, maximum);
+        refuse(lesson, option, text, words);
+    }
+    return value;
+}
+
+static int one_of(struct lesson *lesson, const char *option, const char *text,
+                  const char *const *names, int count, const char *words)
+{
+    const int index = parse_name(text, names, count);
+    if (index < 0)
+        refuse(lesson, option, text, words);
+    return index;
+}
+
+static void parse_schedule(struct lesson *lesson, const char *text)
+{
+    static const char *const names[] = {"static", "dynamic", "guided", "auto"};
+    static const omp_sched_t kinds[] = {omp_sched_static, omp_sched_dynamic, omp_sched_guided,
+                                        omp_sched_auto};
+    static const char words[] = "static, dynamic, guided or auto, and after a comma a chunk size "
+                                "of at least 1 if you like";
+    char kind[16];
+    int64_t chunk = 0;
+    const size_t length = strcspn(text, ",");
+    if (length >= sizeof kind)
+        refuse(lesson, "schedule", text, words);
+    memcpy(kind, text, length);
+    kind[length] = '\0';
+    const int index = parse_name(kind, names, 4);
+    if (index < 0 || (text[length] && parse_integer(text + length + 1, 1, INT_MAX, &chunk)))
+        refuse(lesson, "schedule", text, words);
+    lesson->options.schedule = (int)kinds[index];
+    lesson->options.schedule_chunk = (int)chunk;
+}
+
+/* ---- The chapter's own options -----------------------------------------------------------------
+ */
+
+static const struct lesson_option *paths_option(const struct lesson *lesson)
+{
+    for (const struct lesson_option *option = lesson->chapter->options; option && option->name;
+         option++)
+        if (option->kind == LESSON_PATHS)
+            return option;
+    return NULL;
+}
+
+static void add_path(struct lesson *lesson, const struct lesson_option *option, const char *path)
+{
+    struct lesson_paths *paths = option->value;
+    if (!*path)
+        refuse(lesson, option->name, path, "the name of a file or directory");
+    const char **list = reallocarray(lesson->paths, paths->count + 1, sizeof *list);
+    if (!list)
+        lesson_die(lesson, "out of memory");
+    list[paths->count] = path;
+    lesson->paths = list;
+    paths->paths = list;
+    paths->count++;
+}
+
+/* The largest value of an option, where 0 stands for "no limit of its own". */
+static int64_t option_maximum(const struct lesson_option *option)
+{
+    return option->maximum > 0 || option->minimum < 0 ? option->maximum : INT64_MAX;
+}
+
+static void parse_integer_option(struct lesson *lesson, const struct lesson_option *option,
+                                 const char *text)
+{
+    const bool any = option->minimum == 0 && option->maximum == 0;
+    const int64_t minimum = any ? INT64_MIN : option->minimum;
+    const int64_t maximum = any ? INT64_MAX : option->maximum;
+    int64_t value = 0;
+    if (parse_integer(text, minimum, maximum, &value))
+        refuse(lesson, option->name, text,
+               any ? "a whole number of 64 bits" : range_words("a whole number", minimum, maximum));
+    memcpy(option->value, &value, sizeof value);
+}
+
+static void parse_chapter_option(struct lesson *lesson, const struct lesson_option *option,
+                                 const char *text)
+{
+    const int64_t maximum = option_maximum(option);
+    switch (option->kind) {
+    case LESSON_COUNT:
+        *(size_t *)option->value =
+            (size_t)whole_number(lesson, option->name, text, option->minimum, maximum);
+        break;
+    case LESSON_INTEGER:
+        parse_integer_option(lesson, option, text);
+        break;
+    case LESSON_SHAPE:
+        if (parse_shape(text, option->minimum, maximum, option->value))
+            refuse(
+                lesson, option->name, text,
+                range_words("HEIGHTxWIDTH or one number for both, each", option->minimum, maximum));
+        break;
+    case LESSON_PATH:
+        if (!*text)
+            refuse(lesson, option->name, text, "the name of a file or directory");
+        *(const char **)option->value = text;
+        break;
+    case LESSON_PATHS:
+        add_path(lesson, option, text);
+        break;
+    case LESSON_FLAG:
+        *(bool *)option->value = true;
+        break;
+    }
+}
+
+const struct lesson_option *options_find(const struct lesson *lesson, const void *value)
+{
+    for (const struct lesson_option *option = lesson->chapter->options; option && option->name;
+         option++)
+        if (option->value == value)
+            return option;
+    return NULL;
+}
+
+/* ---- argp ---------------------------------------------------------------------------------------
+ */
+
+static void parse_worker_list(struct lesson *lesson, const char *text)
+{
+    struct options *options = &lesson->options;
+    if (parse_workers(text, options->workers, &options->worker_count))
+        refuse(lesson, "workers", text,
+               range_words("a list such as 1,2,4 of whole numbers", 1, POOL_MAX_WORKERS));
+    options->worker_rule = WORKERS_BY_OPTION;
+}
+
+static const char *file_name(struct lesson *lesson, const char *option, const char *text)
+{
+    if (!*text)
+        refuse(lesson, option, text, "the name of a file or directory");
+    return text;
+}
+
+/* The options of the table above; false for a key that is none of them. */
+static bool parse_common_option(struct lesson *lesson, int key, const char *text)
+{
+    static const char *const methods[] = {"forkserver", "fork", "spawn"};
+    static const enum pool_start_method method_values[] = {POOL_FORKSERVER, POOL_FORK, POOL_SPAWN};
+    struct options *options = &lesson->options;
+    switch (key) {
+    case 'm':
+        if (parse_modes(text, options->modes))
+            refuse(lesson, "mode", text,
+                   "all, or a list of sequential, threads, gil and processes with commas");
+        return true;
+    case 'w':
+        parse_worker_list(lesson, text);
+        return true;
+    case 'r':
+        options->repeats = (int)whole_number(lesson, "repeats", text, 1, 1000);
+        return true;
+    case KEY_SECONDS:
+        options->seconds = real_number(lesson, "seconds", text, 0.001, 3600.0);
+        return true;
+    case KEY_SEED:
+        options->seed = (uint32_t)whole_number(lesson, "seed", text, 0, UINT32_MAX);
+        return true;
+    case KEY_SCHEDULE:
+        parse_schedule(lesson, text);
+        return true;
+    case KEY_CHUNKSIZE:
+        options->chunksize = (size_t)whole_number(lesson, "chunksize", text, 1, INT64_MAX);
+        return true;
+    case KEY_START_METHOD:
+        options->start_method = method_values[one_of(lesson, "start-method", text, methods, 3,
+                                                     "forkserver, fork or spawn")];
+        return true;
+    case KEY_TRANSFER:
+        options->transfer = (enum lesson_transfer)(
+            LESSON_COPY + one_of(lesson, "transfer", text, &lesson_transfer_names[LESSON_COPY], 3,
+                                 "copy, shared or both"));
+        return true;
+    case KEY_SWITCH_INTERVAL:
+        options->switch_interval = real_number(lesson, "switch-interval", text, 1e-6, 60.0);
+        return true;
+    case KEY_SAVE:
+        options->save = file_name(lesson, "save", text);
+        return true;
+    case KEY_JSON:
+        options->json = file_name(lesson, "json", text);
+        return true;
+    case KEY_CSV:
+        options->csv = file_name(lesson, "csv", text);
+        return true;
+    case KEY_QUIET:
+        options->quiet = true;
+        return true;
+    case KEY_NO_PROGRESS:
+        options->no_progress = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static error_t parse_option(int key, char *text, struct argp_state *state)
+{
+    struct lesson *lesson = state->input;
+    const struct lesson_option *paths = NULL;
+    if (key >= KEY_CHAPTER && key < 0x100000) {
+        parse_chapter_option(lesson, &lesson->chapter->options[key - KEY_CHAPTER], text);
+        return 0;
+    }
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->name = program_invocation_short_name;
+        state->err_stream = NULL; /* getopt has said what is wrong; one line is enough */
+        return 0;
+    case ARGP_KEY_ARG:
+        paths = paths_option(lesson);
+        if (!paths)
+            lesson_usage(lesson, "'%s' is not an option; options begin with -- (see --help)", text);
+        add_path(lesson, paths, text);
+        return 0;
+    default:
+        return parse_common_option(lesson, key, text) ? 0 : ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* The default of a chapter's option, for --help. */
+static void default_words(char *words, size_t size, const struct lesson_option *option)
+{
+    const size_t *shape = option->value;
+    switch (option->kind) {
+    case LESSON_COUNT:
+        snprintf(words, size, " (default %zu)", *(const size_t *)option->value);
+        break;
+    case LESSON_INTEGER:
+        snprintf(words, size, " (default %" PRId64 ")", *(const int64_t *)option->value);
+        break;
+    case LESSON_SHAPE:
+        snprintf(words, size, " (default %zux%zu)", shape[0], shape[1]);
+        break;
+    default:
+        *words = '\0';
+    }
+}
+
+/* argp's table: the chapter's options first, then the common ones. The help texts are on the heap
+ * as long as the table. */
+static struct argp_option *option_table(struct lesson *lesson, size_t *own_count)
+{
+    const struct lesson_option *own = lesson->chapter->options;
+    size_t count = 0;
+    while (own && own[count].name)
+        count++;
+    struct argp_option *table = lesson_allocate(lesson, count + 1 + COMMON_COUNT, sizeof *table);
+    table[0] = (struct argp_option){.doc = "Of this chapter:", .group = 1};
+    for (size_t i = 0; i < count; i++) {
+        char words[64], *doc;
+        default_words(words, sizeof words, &own[i]);
+        if (asprintf(&doc, "%s%s", own[i].help ? own[i].help : "", words) < 0)
+            lesson_die(lesson, "out of memory");
+        table[1 + i] = (struct argp_option){.name = own[i].name,
+                                            .key = KEY_CHAPTER + (int)i,
+                                            .arg = own[i].kind == LESSON_FLAG ? NULL
+                                                   : own[i].argument          ? own[i].argument
+                                                                              : "N",
+                                            .doc = doc,
+                                            .group = 1};
+    }
+    const size_t first = count ? count + 1 : 0; /* no heading over nothing */
+    memcpy(&table[first], common_options, sizeof common_options);
+    *own_count = count;
+    return table;
+}
+
+static void print_version(FILE *stream, struct argp_state *state)
+{
+    const struct lesson *lesson = state->input;
+    fprintf(stream, "%s (forkjoin) %s\n", lesson->chapter->name, FORKJOIN_VERSION);
+}
+
+/* How many workers if the command line does not say. */
+static void default_workers(struct lesson *lesson)
+{
+    struct options *options = &lesson->options;
+    const char *asked = getenv("OMP_NUM_THREADS");
+    char first[32] = "";
+    int64_t number = 0;
+    if (asked) /* a list has one number for each level of nesting */
+        snprintf(first, sizeof first, "%.*s", (int)strcspn(asked, ","), asked);
+    const bool valid = parse_integer(first, 1, POOL_MAX_WORKERS, &number) == 0;
+    options->worker_rule = valid ? WORKERS_BY_OMP_NUM_THREADS : WORKERS_BY_CORES;
+    const int cores = lesson->machine.cores;
+    options->workers[0] = valid ? (int)number : cores < POOL_MAX_WORKERS ? cores : POOL_MAX_WORKERS;
+    options->worker_count = 1;
+}
+
+void options_parse(struct lesson *lesson, int argc, char **argv)
+{
+    lesson->options = (struct options){.modes = {true, true, true, true},
+                                       .repeats = 5,
+                                       .seed = 42,
+                                       .schedule = omp_sched_static,
+                                       .start_method = POOL_FORKSERVER,
+                                       .transfer = LESSON_DEFAULT_TRANSFER,
+                                       .switch_interval = GIL_SWITCH_INTERVAL};
+    struct options *options = &lesson->options;
+    options->workers = lesson_allocate(lesson, POOL_MAX_WORKERS, sizeof *options->workers);
+    default_workers(lesson);
+
+    size_t own_count;
+    struct argp_option *table = option_table(lesson, &own_count);
+    char *doc, **arguments = lesson_allocate(lesson, (size_t)argc + 2, sizeof *arguments);
+    if (asprintf(&doc, "%s: %s", lesson->chapter->name, lesson->chapter->title) < 0)
+        lesson_die(lesson, "out of memory");
+    const char *positional = paths_option(lesson) ? "[PATH...]" : NULL;
+    const struct argp argp = {
+        .options = table, .parser = parse_option, .args_doc = positional, .doc = doc};
+    memcpy(arguments, argv, (size_t)argc * sizeof *argv);
+    arguments[0] = (char *)lesson->chapter->name; /* getopt's messages begin with it */
+    argp_err_exit_status = 2;
+    argp_program_version_hook = print_version;
+    if (argp_parse(&argp, argc > 0 ? argc : 1, arguments, 0, NULL, lesson))
+        exit(2);
+    if (options->json && options->csv && strcmp(options->json, options->csv) == 0)
+        lesson_usage(lesson, "--json and --csv: both name '%s'; they must differ", options->json);
+    for (size_t i = 0; i < own_count; i++)
+        free((char *)table[1 + i].doc);
+    free(table);
+    free(doc);
+    free(arguments);
+}
+
+void options_free(struct lesson *lesson)
+{
+    free(lesson->options.workers);
+    free(lesson->paths);
+}

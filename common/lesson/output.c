@@ -1,0 +1,238 @@
+#include "common/data/file.h"
+#include "common/lesson/internal.h"
+#include <cblas.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- Before the work: could the files be written?
+ * -------------------------------------------------- */
+
+static void check_file(struct lesson *lesson, const char *option, const char *path)
+{
+    struct stat status;
+    if (!path || strcmp(path, "-") == 0)
+        return;
+    if (stat(path, &status) == 0) {
+        if (S_ISDIR(status.st_mode))
+            lesson_die(lesson, "--%s %s: this is a directory; it must be a file", option, path);
+        if (!S_ISREG(status.st_mode)) /* a device or pipe is written directly */
+            return;
+    }
+    const char *slash = strrchr(path, '/');
+    char *directory = slash == path ? strdup("/")
+                      : slash       ? strndup(path, (size_t)(slash - path))
+                                    : strdup(".");
+    if (!directory)
+        lesson_die(lesson, "out of memory");
+    if (access(directory, W_OK | X_OK))
+        lesson_die(lesson, "--%s %s: cannot create a file in '%s': %s", option, path, directory,
+                   strerror(errno));
+    free(directory);
+}
+
+void output_check(struct lesson *lesson)
+{
+    const struct options *options = &lesson->options;
+    struct error error;
+    check_file(lesson, "json", options->json);
+    check_file(lesson, "csv", options->csv);
+    if (options->save && file_make_directory(options->save, &error))
+        lesson_die(lesson, "--save %s: %s", options->save, error.message);
+}
+
+/* ---- JSON
+ * -------------------------------------------------------------------------------------------- */
+
+/* A path may hold any bytes; JSON holds UTF-8 only. */
+static json_t *path_value(const char *path)
+{
+    json_t *value = path ? json_string(path) : json_null();
+    return value ? value : json_string("(a name that is not UTF-8)");
+}
+
+static json_t *option_value(const struct lesson_option *option)
+{
+    const size_t *shape = option->value;
+    const struct lesson_paths *paths = option->value;
+    json_t *list;
+    switch (option->kind) {
+    case LESSON_COUNT:
+        return json_integer((json_int_t) * (const size_t *)option->value);
+    case LESSON_INTEGER:
+        return json_integer(*(const int64_t *)option->value);
+    case LESSON_SHAPE:
+        return json_pack("[I, I]", (json_int_t)shape[0], (json_int_t)shape[1]);
+    case LESSON_PATH:
+        return path_value(*(const char *const *)option->value);
+    case LESSON_PATHS:
+        list = json_array();
+        for (size_t i = 0; i < paths->count; i++)
+            json_array_append_new(list, path_value(paths->paths[i]));
+        return list;
+    case LESSON_FLAG:
+        return json_boolean(*(const bool *)option->value);
+    }
+    return json_null();
+}
+
+/* The chapter's options with their values, "light-tasks" as light_tasks. */
+static json_t *parameters(const struct lesson *lesson)
+{
+    json_t *object = json_object();
+    for (const struct lesson_option *option = lesson->chapter->options; option && option->name;
+         option++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s", option->name);
+        for (char *c = name; *c; c++)
+            if (*c == '-')
+                *c = '_';
+        json_object_set_new(object, name, option_value(option));
+    }
+    return object;
+}
+
+static json_t *machine(const struct lesson *lesson)
+{
+    const struct machine *of = &lesson->machine;
+    char blas[160];
+    snprintf(blas, sizeof blas, "%s %s", of->blas, openblas_get_corename());
+    return json_pack("{s:s, s:i, s:i, s:s, s:i, s:b, s:s, s:s, s:s, s:i, s:s}", "cpu", of->cpu,
+                     "cores", of->cores, "machine_cores", of->machine_cores, "compiler",
+                     of->compiler, "openmp", of->openmp, "openmp_on", of->openmp_threads > 1,
+                     "blas", blas, "blas_core", openblas_get_corename(), "blas_note",
+                     environment_blas_note(), "blas_threads", openblas_get_num_threads(), "isa",
+                     of->isa);
+}
+
+static json_t *run_entry(const struct lesson *lesson, const char *workload,
+                         const struct lesson_figures *figures)
+{
+    const bool processes = figures->mode == LESSON_PROCESSES;
+    json_t *entry = json_pack(
+        "{s:s, s:s, s:i, s:s?, s:s?, s:i}", "workload", workload, "mode",
+        lesson_mode_names[figures->mode], "workers", figures->workers, "start_method",
+        processes ? pool_start_method_name(lesson->options.start_method) : NULL, "transfer",
+        processes ? lesson_transfer_names[figures->transfer] : NULL, "repeats", figures->repeats);
+    json_t *rest = json_pack(
+        "{s:{s:f, s:f, s:f}, s:{s:f}, s:f, s:f, s:f, s:b, s:f, s:{s:f, s:f, s:f, s:f}, s:I, s:I, "
+        "s:I}",
+        "wall_s", "min", figures->wall_min, "median", figures->wall_median, "max",
+        figures->wall_max, "cpu_s", "median", figures->cpu_median, "cores_busy",
+        figures->cores_busy, "speedup", figures->speedup, "efficiency", figures->efficiency,
+        "matches_sequential", figures->matches, "startup_s", figures->startup, "phases_s", "send",
+        figures->phases.send, "compute", figures->phases.compute, "receive",
+        figures->phases.receive, "wait", figures->phases.wait, "bytes_copied",
+        (json_int_t)figures->bytes_copied, "tasks", (json_int_t)figures->tasks, "chunks",
+        (json_int_t)figures->chunks);
+    json_t *gil = json_pack("{s:I, s:I, s:I}", "gil_acquired", (json_int_t)figures->gil.acquired,
+                            "gil_switches", (json_int_t)figures->gil.switches, "gil_forced",
+                            (json_int_t)figures->gil.forced);
+    json_object_update(entry, rest);
+    if (figures->mode == LESSON_GIL)
+        json_object_update(entry, gil);
+    json_decref(rest);
+    json_decref(gil);
+    return entry;
+}
+
+static void write_json(struct lesson *lesson, FILE *stream)
+{
+    json_t *runs = json_array();
+    for (const struct measured *measured = lesson->measured; measured; measured = measured->next)
+        for (size_t i = 0; i < measured->results.count; i++)
+            json_array_append_new(runs, run_entry(lesson, measured->name, &measured->figures[i]));
+    json_t *document =
+        json_pack("{s:s, s:s, s:I, s:o, s:o, s:o}", "chapter", lesson->chapter->name, "version",
+                  FORKJOIN_VERSION, "seed", (json_int_t)lesson->options.seed, "machine",
+                  machine(lesson), "parameters", parameters(lesson), "runs", runs);
+    if (!document)
+        lesson_die(lesson, "--json: out of memory, or a text is not UTF-8");
+    json_dumpf(document, stream, JSON_INDENT(1) | JSON_REAL_PRECISION(12));
+    fputc('\n', stream);
+    json_decref(document);
+}
+
+/* ---- CSV
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static void write_csv_row(FILE *stream, const struct lesson *lesson, const char *workload,
+                          const struct lesson_figures *figures)
+{
+    const bool processes = figures->mode == LESSON_PROCESSES;
+    fprintf(stream, "%s,%s,%s,%d,%s,%s,%d,", lesson->chapter->name, workload,
+            lesson_mode_names[figures->mode], figures->workers,
+            processes ? pool_start_method_name(lesson->options.start_method) : "",
+            processes ? lesson_transfer_names[figures->transfer] : "", figures->repeats);
+    fprintf(stream, "%.9g,%.9g,%.9g,%.9g,%.6g,%.6g,%.6g,%s,", figures->wall_min,
+            figures->wall_median, figures->wall_max, figures->cpu_median, figures->cores_busy,
+            figures->speedup, figures->efficiency, figures->matches ? "true" : "false");
+    fprintf(stream, "%.9g,%.9g,%.9g,%.9g,%.9g,%llu,%zu,%zu,%llu,%llu\n", figures->startup,
+            figures->phases.send, figures->phases.compute, figures->phases.receive,
+            figures->phases.wait, (unsigned long long)figures->bytes_copied, figures->tasks,
+            figures->chunks, (unsigned long long)figures->gil.switches,
+            (unsigned long long)figures->gil.forced);
+}
+
+static void write_csv(struct lesson *lesson, FILE *stream)
+{
+    fputs("chapter,workload,mode,workers,start_method,transfer,repeats,wall_min_s,wall_median_s,"
+          "wall_max_s,cpu_median_s,cores_busy,speedup,efficiency,matches_sequential,startup_s,"
+          "send_s,compute_s,receive_s,wait_s,bytes_copied,tasks,chunks,gil_switches,gil_forced\n",
+          stream);
+    for (const struct measured *measured = lesson->measured; measured; measured = measured->next)
+        for (size_t i = 0; i < measured->results.count; i++)
+            write_csv_row(stream, lesson, measured->name, &measured->figures[i]);
+}
+
+/* ---- Writing
+ * ------------------------------------------------------------------------------------------- */
+
+static void write_file(struct lesson *lesson, const char *path,
+                       void write(struct lesson *lesson, FILE *stream))
+{
+    struct error error;
+    if (!path)
+        return;
+    if (strcmp(path, "-") == 0) {
+        write(lesson, stdout);
+        lesson_flush(lesson);
+        return;
+    }
+    struct file *file = file_create(path, &error);
+    if (!file)
+        lesson_die(lesson, "%s", error.message);
+    write(lesson, file_stream(file));
+    if (file_commit(file, &error))
+        lesson_die(lesson, "%s", error.message);
+}
+
+void output_write(struct lesson *lesson)
+{
+    write_file(lesson, lesson->options.json, write_json);
+    write_file(lesson, lesson->options.csv, write_csv);
+}
+
+/* ---- Saved arrays
+ * -------------------------------------------------------------------------------------- */
+
+bool lesson_saves(const struct lesson *lesson)
+{
+    return lesson->options.save;
+}
+
+void lesson_save(struct lesson *lesson, const char *file, enum npy_type type, int dimensions,
+                 const size_t *shape, const void *data)
+{
+    struct error error;
+    char *path;
+    if (!lesson->options.save)
+        return;
+    if (asprintf(&path, "%s/%s", lesson->options.save, file) < 0)
+        lesson_die(lesson, "out of memory");
+    if (npy_write(path, type, dimensions, shape, data, &error))
+        lesson_die(lesson, "--save: %s", error.message);
+    free(path);
+}

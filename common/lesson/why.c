@@ -1,0 +1,310 @@
+/* The Why lines: what the figures of this run say about its own speed, and nothing else.
+ *
+ * The best that W workers on C cores can do is min(W, C) times sequential. What is missing to
+ * that was spent somewhere: on more CPU time than sequential needed (the cores slowed each other
+ * down, or the way itself costs), on cores that had nothing to do (too few or uneven tasks, a run
+ * too short to share, a lock), or, with processes, on the phases that the pool measured. Each
+ * sentence follows from one of these figures.
+ */
+#include "common/lesson/internal.h"
+#include <math.h>
+#include <stdlib.h>
+
+#define GOOD          0.85 /* of the best possible speedup: nothing to explain */
+#define SMALL         0.10 /* a share below this is not worth a word */
+#define SHORT_RUN     200e-6
+#define ONE_CORE_BUSY 1.15
+
+struct reason {
+    FILE *text;
+    const struct lesson_figures *figures, *sequential;
+    int cores;
+    double best;     /* speedup that is possible: workers or cores, whichever is less */
+    double overhead; /* seconds that the run took above a perfect one */
+};
+
+static const char *plural(double count)
+{
+    return count == 1.0 ? "" : "s";
+}
+
+/* "1.9x as fast as", "1.3 times as long as", "as long as" sequential. */
+static void say_speed(const struct reason *reason)
+{
+    const double speedup = reason->figures->speedup;
+    if (speedup >= 1.05)
+        fprintf(reason->text, "%.2fx as fast as sequential", speedup);
+    else if (speedup > 0.95)
+        fprintf(reason->text, "as fast as sequential (%.2fx)", speedup);
+    else
+        fprintf(reason->text, "%.3g times slower than sequential", 1.0 / speedup);
+}
+
+/* ---- Threads
+ * -------------------------------------------------------------------------------------- */
+
+/* Tasks that do not divide evenly: the longest queue decides. Says so and returns true if that
+ * explains at least half of what is missing. */
+static bool say_uneven(const struct reason *reason)
+{
+    const struct lesson_figures *figures = reason->figures;
+    const double tasks = (double)figures->tasks;
+    const double longest = ceil(tasks / reason->best);
+    const double possible = longest > 0.0 ? tasks / longest : reason->best;
+    if (reason->best - possible < 0.5 * (reason->best - figures->speedup))
+        return false;
+    if (tasks < reason->best)
+        fprintf(reason->text, "; there %s only %.0f task%s to share", tasks == 1.0 ? "is" : "are",
+                tasks, plural(tasks));
+    else
+        fprintf(reason->text,
+                "; %.0f tasks do not divide evenly: one core does %.0f of them, so %.2fx is all "
+                "that is possible",
+                tasks, longest, possible);
+    return true;
+}
+
+static void say_lost_time(const struct reason *reason)
+{
+    const struct lesson_figures *figures = reason->figures, *sequential = reason->sequential;
+    const double more_cpu = figures->cpu_median - sequential->cpu_median;
+    const double idle = reason->best * figures->wall_median - figures->cpu_median;
+    if (say_uneven(reason))
+        return;
+    if (sequential->wall_median < SHORT_RUN) {
+        fprintf(reason->text,
+                "; the whole work is %s, %s a task, and sharing it out cost %s, so there is little "
+                "to win",
+                lesson_time_text(sequential->wall_median),
+                lesson_time_text(sequential->wall_median / (double)figures->tasks),
+                lesson_time_text(reason->overhead));
+        return;
+    }
+    if (more_cpu > SMALL * sequential->cpu_median && more_cpu >= 0.5 * idle)
+        fprintf(reason->text,
+                "; the same work took %.2f times the CPU time (%s instead of %s): the threads "
+                "slowed each other down, at the memory or by sharing a core",
+                figures->cpu_median / fmax(sequential->cpu_median, 1e-9),
+                lesson_time_text(figures->cpu_median), lesson_time_text(sequential->cpu_median));
+    else
+        fprintf(
+            reason->text,
+            "; only %.2f of %.0f cores were busy: threads waited for the longest among them, or "
+            "other programs used the cores",
+            figures->cores_busy, reason->best);
+}
+
+static void why_threads(const struct reason *reason)
+{
+    const struct lesson_figures *figures = reason->figures;
+    say_speed(reason);
+    if (figures->workers == 1)
+        fprintf(reason->text, "; one thread has one core, as sequential has");
+    else if (figures->speedup < GOOD * reason->best)
+        say_lost_time(reason);
+    else if (figures->workers > reason->cores)
+        fprintf(reason->text, "; %d threads took turns on %d core%s (%.2f busy): more give no more",
+                figures->workers, reason->cores, plural(reason->cores), figures->cores_busy);
+    else
+        fprintf(reason->text, "; %.2f cores were busy, which is nearly all that %d threads can use",
+                figures->cores_busy, figures->workers);
+}
+
+/* ---- Threads under the GIL
+ * --------------------------------------------------------------------------- */
+
+static void why_gil(const struct reason *reason, double switch_interval)
+{
+    const struct lesson_figures *figures = reason->figures;
+    const struct gil_statistics *gil = &figures->gil;
+    say_speed(reason);
+    if (figures->workers == 1) {
+        fprintf(reason->text, "; one thread has nobody to share the lock with");
+        return;
+    }
+    if (figures->cores_busy > ONE_CORE_BUSY && figures->speedup > 1.05) {
+        fprintf(reason->text,
+                "; %.2f cores were busy, so tasks computed while they did not hold the lock, as "
+                "NumPy's do; it was taken %llu time%s",
+                figures->cores_busy, (unsigned long long)gil->acquired,
+                plural((double)gil->acquired));
+        return;
+    }
+    fprintf(reason->text, "; %.2f cores were busy: ", figures->cores_busy);
+    if (figures->cores_busy <= ONE_CORE_BUSY)
+        fprintf(reason->text, "the lock let one of the %d threads compute at a time",
+                figures->workers);
+    else
+        fprintf(reason->text, "the rest of the CPU time went into waiting for the lock and handing "
+                              "it over");
+    fprintf(reason->text, "; it changed hands %llu time%s", (unsigned long long)gil->switches,
+            plural((double)gil->switches));
+    if (gil->forced > 0)
+        fprintf(reason->text, ", %llu of them asked for after waiting %s",
+                (unsigned long long)gil->forced, lesson_time_text(switch_interval));
+    const double lost = figures->wall_median - reason->sequential->wall_median;
+    if (gil->switches > 0 && lost > SMALL * reason->sequential->wall_median)
+        fprintf(reason->text, ", and each time cost %s",
+                lesson_time_text(lost / (double)gil->switches));
+}
+
+/* ---- Processes
+ * --------------------------------------------------------------------------------------- */
+
+/* The largest part of the time that was not computing. */
+static void say_largest_phase(const struct reason *reason)
+{
+    const struct lesson_figures *figures = reason->figures;
+    const struct pool_phases *phases = &figures->phases;
+    const double copying = phases->send + phases->receive;
+    const double total = copying + phases->compute + phases->wait;
+    const double slower = phases->compute * reason->best / reason->sequential->wall_median;
+    if (total <= 0.0)
+        return;
+    if (copying >= phases->wait && copying > SMALL * total)
+        fprintf(reason->text, "; %.0f %% of the time was copying %s to the workers and back",
+                100.0 * copying / total, lesson_bytes_text((double)figures->bytes_copied));
+    else if (phases->wait > SMALL * total)
+        fprintf(
+            reason->text,
+            "; %.0f %% of the time (%s) was waiting: for workers to wake up, for %zu chunk%s to "
+            "be handed out, and for the last worker",
+            100.0 * phases->wait / total, lesson_time_text(phases->wait), figures->chunks,
+            plural((double)figures->chunks));
+    else if (slower > 1.0 + SMALL)
+        fprintf(reason->text,
+                "; computing itself took the busiest worker %.2f times its even share of the "
+                "sequential time: workers slowed each other down, or it had more to do",
+                slower);
+}
+
+/* When does the start-up pay? */
+static void say_start_up(const struct reason *reason)
+{
+    const struct lesson_figures *figures = reason->figures;
+    const double tasks = (double)figures->tasks;
+    const double task = reason->sequential->wall_median / tasks;
+    const double gain = task - figures->wall_median / tasks;
+    const double together = figures->startup + figures->wall_median;
+    if (figures->startup > SMALL * together)
+        fprintf(
+            reason->text,
+            ". With start-up it is %s, %.0f %% of it for starting %d worker%s: the time of %.0f "
+            "sequential task%s",
+            lesson_time_text(together), 100.0 * figures->startup / together, figures->workers,
+            plural(figures->workers), ceil(figures->startup / task),
+            plural(ceil(figures->startup / task)));
+    else
+        fprintf(reason->text, ". Starting them took %s, %.1f %% on top",
+                lesson_time_text(figures->startup),
+                100.0 * figures->startup / fmax(figures->wall_median, 1e-9));
+    if (gain > SMALL / 2.0 * task)
+        fprintf(reason->text, "; each task wins %s, so a new pool pays from about %.0f tasks on",
+                lesson_time_text(gain), ceil(figures->startup / gain));
+    else
+        fprintf(reason->text, "; a task wins nothing (%s instead of %s), so more tasks do not help",
+                lesson_time_text(figures->wall_median / tasks), lesson_time_text(task));
+}
+
+static void why_processes(const struct reason *reason)
+{
+    const struct lesson_figures *figures = reason->figures;
+    say_speed(reason);
+    if (figures->speedup >= GOOD * reason->best && figures->workers > 1) {
+        if (figures->workers > reason->cores)
+            fprintf(reason->text, "; %d processes took turns on %d core%s", figures->workers,
+                    reason->cores, plural(reason->cores));
+        else
+            fprintf(reason->text, "; %.2f cores were busy", figures->cores_busy);
+    } else if (figures->workers == 1 || figures->chunks > 0) {
+        say_largest_phase(reason);
+    }
+    say_start_up(reason);
+}
+
+/* ---- All
+ * -----------------------------------------------------------------------------------------------
+ */
+
+char *why_text(const struct lesson_figures *figures, const struct lesson_figures *sequential,
+               int cores, double switch_interval)
+{
+    char *text = NULL;
+    size_t size = 0;
+    struct reason reason = {.text = open_memstream(&text, &size),
+                            .figures = figures,
+                            .sequential = sequential,
+                            .cores = cores,
+                            .best = figures->workers < cores ? figures->workers : cores};
+    if (!reason.text)
+        return NULL;
+    reason.overhead = figures->wall_median - sequential->wall_median / reason.best;
+    fprintf(reason.text, "Why: %s, %d worker%s: ", report_mode(figures), figures->workers,
+            plural(figures->workers));
+    if (!figures->matches)
+        fprintf(reason.text, "the results are wrong, so its time means nothing");
+    else if (figures->tasks == 0)
+        fprintf(reason.text, "there was no task to run, so this is the cost of doing nothing");
+    else if (!(sequential->wall_median > 0.0 && figures->wall_median > 0.0))
+        fprintf(reason.text, "too short for the clock");
+    else if (figures->mode == LESSON_THREADS)
+        why_threads(&reason);
+    else if (figures->mode == LESSON_GIL)
+        why_gil(&reason, switch_interval);
+    else
+        why_processes(&reason);
+    fprintf(reason.text, ".");
+    if (fclose(reason.text)) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+/* Is `a` rather to be explained than `b`? Wrong results first; then, of the GIL, the most threads,
+ * for they meet at the lock; of the others the fastest. */
+static bool more_telling(const struct lesson_figures *a, const struct lesson_figures *b)
+{
+    if (a->matches != b->matches)
+        return !a->matches;
+    if (a->mode == LESSON_GIL)
+        return a->workers > b->workers;
+    return a->wall_median < b->wall_median;
+}
+
+static const struct lesson_figures *most_telling(const struct lesson_results *results,
+                                                 enum lesson_mode mode,
+                                                 enum lesson_transfer transfer)
+{
+    const struct lesson_figures *best = NULL;
+    for (size_t i = 0; i < results->count; i++) {
+        const struct lesson_figures *figures = &results->figures[i];
+        if (figures->mode == mode && figures->transfer == transfer &&
+            (!best || more_telling(figures, best)))
+            best = figures;
+    }
+    return best;
+}
+
+void why_print(struct lesson *lesson, const struct lesson_results *results)
+{
+    static const struct {
+        enum lesson_mode mode;
+        enum lesson_transfer transfer;
+    } kinds[] = {{LESSON_THREADS, LESSON_DEFAULT_TRANSFER},
+                 {LESSON_GIL, LESSON_DEFAULT_TRANSFER},
+                 {LESSON_PROCESSES, LESSON_COPY},
+                 {LESSON_PROCESSES, LESSON_SHARED}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        const struct lesson_figures *figures =
+            most_telling(results, kinds[i].mode, kinds[i].transfer);
+        if (!figures)
+            continue;
+        char *text = why_text(figures, &results->figures[0], lesson->machine.cores,
+                              lesson->options.switch_interval);
+        if (!text)
+            lesson_die(lesson, "out of memory");
+        report_paragraph(lesson, 0, text);
+        free(text);
+    }
+}

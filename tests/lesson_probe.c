@@ -1,0 +1,138 @@
+/* lesson_probe.c - the smallest whole chapter, for tests/test_lesson.c.
+ *
+ * It has one option of each kind, and one workload in all modes: the cubes of some numbers. With
+ * --wrong MODE one mode computes something else, or (with "threads-nothing") nothing at all.
+ */
+#include "common/lesson/lesson.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct work {
+    size_t tasks;
+    int64_t add;
+    int64_t *numbers, *cubes;
+};
+
+static const char *wrong;
+static bool kill_workers;
+static struct lesson *the_lesson;
+
+static int64_t cube(int64_t x)
+{
+    return x * x * x;
+}
+
+static void run_sequential(struct lesson_run *run)
+{
+    const struct work *work = run->work;
+    for (size_t i = 0; i < work->tasks; i++)
+        work->cubes[i] = cube(work->numbers[i]);
+}
+
+static void run_threads(struct lesson_run *run)
+{
+    const struct work *work = run->work;
+    if (wrong && strcmp(wrong, "threads-nothing") == 0)
+        return;
+#pragma omp parallel for num_threads(run->workers) schedule(runtime)
+    for (size_t i = 0; i < work->tasks; i++)
+        work->cubes[i] =
+            cube(work->numbers[i]) + (wrong && strcmp(wrong, "threads") == 0 && i == 3);
+}
+
+static void run_gil(struct lesson_run *run)
+{
+    const struct work *work = run->work;
+#pragma omp parallel for num_threads(run->workers) schedule(runtime)
+    for (size_t i = 0; i < work->tasks; i++) {
+        gil_acquire(run->gil);
+        work->cubes[i] = cube(work->numbers[i]);
+        gil_checkpoint(run->gil);
+        gil_release(run->gil);
+    }
+}
+
+static int cube_task(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)task;
+    const int64_t number = *(const int64_t *)arguments[0];
+    *(int64_t *)result = cube(number);
+    return 0;
+}
+POOL_TASK(cube_task);
+
+static int failing_task(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    (void)result;
+    return pool_task_fail(task, "as asked");
+}
+POOL_TASK(failing_task);
+
+/* Ends its worker once; the flag is the argument itself, which is in shared memory. */
+static void run_processes(struct lesson_run *run)
+{
+    const struct work *work = run->work;
+    pool_function *function = wrong && strcmp(wrong, "processes") == 0 ? failing_task : cube_task;
+    if (kill_workers) {
+        pid_t *pids = calloc((size_t)run->workers, sizeof *pids);
+        if (!pids)
+            lesson_die(the_lesson, "out of memory");
+        pool_pids(run->pool, pids);
+        if (pids[0] > 0)
+            kill(pids[0], SIGKILL);
+        free(pids);
+        kill_workers = false;
+    }
+    pool_map(run->pool, function, work->numbers, sizeof *work->numbers, work->cubes,
+             sizeof *work->cubes, work->tasks, run->chunksize, &run->error);
+}
+
+static void prepare(struct lesson *lesson, void *data)
+{
+    struct work *work = data;
+    lesson_input(lesson, &work->numbers, work->tasks, sizeof *work->numbers);
+    lesson_result(lesson, &work->cubes, work->tasks, sizeof *work->cubes);
+    for (size_t i = 0; i < work->tasks; i++)
+        work->numbers[i] = (int64_t)(i % 1000) + work->add;
+}
+
+int main(int argc, char **argv)
+{
+    struct work work = {.tasks = 100, .add = -7};
+    size_t shape[2] = {128, 64};
+    const char *output = NULL;
+    struct lesson_paths input = {0};
+    size_t sleep_milliseconds = 0;
+    const struct lesson_option options[] = {
+        {"tasks", "N", "how many cubes", LESSON_COUNT, &work.tasks, 0, 0},
+        {"add", "N", "what is added to each number", LESSON_INTEGER, &work.add, 0, 0},
+        {"small-number", "N", "milliseconds to sleep", LESSON_COUNT, &sleep_milliseconds, 0, 60000},
+        {"size", "HxW", "a shape", LESSON_SHAPE, shape, 5, 4096},
+        {"output", "DIR", "a path", LESSON_PATH, &output, 0, 0},
+        {"wrong", "MODE", "make this mode fail", LESSON_PATH, &wrong, 0, 0},
+        {"input", "PATH...", "some paths", LESSON_PATHS, &input, 0, 0},
+        {"kill-worker", NULL, "kill a worker", LESSON_FLAG, &kill_workers, 0, 0},
+        {0}};
+    const struct lesson_chapter chapter = {"00_lesson_probe", "A probe of the lesson", options};
+    struct lesson *lesson = the_lesson = lesson_begin(argc, argv, &chapter);
+    const struct lesson_workload workload = {
+        .name = "cubes",
+        .title = "x * x * x for some numbers",
+        .work = &work,
+        .run = {run_sequential, run_threads, run_gil, run_processes},
+        .prepare = prepare,
+        .tasks = &work.tasks,
+        .grow = &work.tasks};
+    const struct lesson_results *results = lesson_measure(lesson, &workload);
+    if (!lesson_find(results, LESSON_SEQUENTIAL, 1, LESSON_DEFAULT_TRANSFER))
+        lesson_die(lesson, "no sequential row");
+    for (size_t i = 0; i < work.tasks && !wrong; i++) /* afterwards: the sequential results */
+        if (work.cubes[i] != cube(work.numbers[i]))
+            lesson_die(lesson, "cube %zu is wrong after lesson_measure", i);
+    lesson_save(lesson, "cubes.npy", NPY_INT64, 1, (const size_t[]){work.tasks}, work.cubes);
+    if (sleep_milliseconds > 0)
+        usleep((useconds_t)(1000 * sleep_milliseconds));
+    return lesson_end(lesson);
+}

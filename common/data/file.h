@@ -1,10 +1,12 @@
 /* file.h - files that are written whole or not at all.
  *
- * file_create opens an unnamed or temporary file in the directory of `path`; file_commit flushes
- * it to disk order and gives it its name; file_abandon throws it away. A full disk, a signal or
+ * file_create opens an unnamed or temporary file in the directory of `path`; file_commit checks
+ * that all was written and gives it its name; file_abandon throws it away. A full disk, a signal or
  * an error in between leaves nothing under the final name, and an older file there untouched.
  * If `path` already names something that is not a regular file (a device, a pipe), it is written
- * directly.
+ * directly. Of a symbolic link the file it leads to is replaced; a replaced file keeps its
+ * permissions, a new one follows the umask. A file size limit and a pipe without a reader are
+ * errors of file_commit here, not signals.
  */
 #ifndef DATA_FILE_H
 #define DATA_FILE_H

@@ -17,7 +17,8 @@ enum npy_type { NPY_FLOAT32, NPY_FLOAT64, NPY_INT64, NPY_UINT8 };
 size_t npy_size(enum npy_type type);
 
 /* Writes data[shape[0]][shape[1]]... to path, whole or not at all. ERROR_SYSTEM naming path;
- * ERROR_INVALID when the size overflows. Dimensions may be 0. */
+ * ERROR_INVALID when the size overflows or there are more than NPY_MAX_DIMENSIONS. Both
+ * `dimensions` (one value) and a dimension (an empty array) may be 0. */
 int npy_write(const char *path, enum npy_type type, int dimensions, const size_t *shape,
               const void *data, struct error *error);
 
@@ -29,8 +30,9 @@ struct npy_array {
     void *data;
 };
 
-/* ERROR_SYSTEM or ERROR_FORMAT (not .npy, another version, type, byte order or Fortran order,
- * truncated), each naming path. */
+/* ERROR_SYSTEM, ERROR_MEMORY or ERROR_FORMAT (not .npy, another version, type, byte order or
+ * Fortran order, truncated), each naming path; then nothing needs freeing. What follows the
+ * elements is ignored, as numpy.load does. */
 int npy_read(const char *path, struct npy_array *array, struct error *error);
 
 #endif

@@ -2,8 +2,9 @@
  *
  * Reading turns any PNG (grey, colour, palette, alpha, 1 to 16 bits) or JPEG (grey, colour) into
  * one float per pixel in 0..255, row by row: colour is weighted 0.299 R + 0.587 G + 0.114 B
- * (ITU-R BT.601, as most libraries' grey), 16-bit values are divided by 257, transparency is
- * ignored. Writing is PNG, 8 bits grey.
+ * (ITU-R BT.601, as most libraries' grey; in a JPEG that is the Y it stores), 16-bit values are
+ * divided by 257, transparency and Exif orientation are ignored. A truncated or damaged picture
+ * is an error, not a half-grey image. Writing is PNG, 8 bits grey.
  */
 #ifndef DATA_PICTURE_H
 #define DATA_PICTURE_H
@@ -16,9 +17,9 @@ struct picture {
     float *pixels; /* [height][width], 0..255; owned by the picture */
 };
 
-/* The kind is told by the file's first bytes, not by its name. Nothing in *picture needs freeing
- * on failure: ERROR_SYSTEM (cannot be opened), ERROR_FORMAT (empty, truncated, not a picture, or
- * larger than PICTURE_MAX_PIXELS), ERROR_MEMORY; each names path. */
+/* The kind is told by the file's first byte, not by its name. Nothing in *picture needs freeing
+ * on failure: ERROR_SYSTEM (cannot be opened or read), ERROR_FORMAT (empty, truncated, not a
+ * picture, in CMYK, or larger than PICTURE_MAX_PIXELS), ERROR_MEMORY; each names path. */
 int picture_read(const char *path, struct picture *picture, struct error *error);
 
 void picture_free(struct picture *picture);
@@ -26,14 +27,15 @@ void picture_free(struct picture *picture);
 #define PICTURE_MAX_PIXELS ((size_t)1 << 28)
 
 /* Writes pixels[height][width] to path as an 8-bit grey PNG, whole or not at all: value v becomes
- * round(v * scale) limited to 0..255. */
+ * round(v * scale) limited to 0..255, and NaN 0. ERROR_SYSTEM, ERROR_MEMORY, or ERROR_INVALID for
+ * a size that PNG does not know (0, or 2^31 and more), each naming path. */
 int picture_write(const char *path, const float *pixels, size_t height, size_t width, float scale,
                   struct error *error);
 
 /* The picture files among `paths`: a file is taken as it is, a directory gives all entries whose
- * name ends in .png, .jpg or .jpeg (any case), sorted by name, not descending. Fills *count and
- * returns a list of strings, freed by picture_free_list. NULL with *error when a path does not
- * exist or a directory cannot be read. An empty list is an ERROR_INVALID. */
+ * name ends in .png, .jpg or .jpeg (any case), sorted by name, without its subdirectories. Fills
+ * *count and returns a list of strings, freed by picture_free_list. NULL with *error when a path
+ * does not exist or a directory cannot be read. An empty list is an ERROR_INVALID. */
 char **picture_list(const char *const *paths, size_t path_count, size_t *count,
                     struct error *error);
 void picture_free_list(char **list, size_t count);

@@ -1,0 +1,269 @@
+/* 01_pool_map - one function, many numbers, four ways to run it
+ *
+ * The same heavy_computation(x) is done for x = 0 .. tasks-1: in a plain loop; by OpenMP threads;
+ * by threads that share one lock, as Python's threads share the GIL; and by the worker processes
+ * of a pool, as with multiprocessing.Pool.map. Then the program shows who ran where, and whose
+ * memory is shared with whom. At the end a better algorithm beats them all.
+ *
+ * Notebook: part 1.1, "Process vs thread", Pool.map and the pool-size benchmark.
+ *
+ * Usage: pool_map [--tasks N] [--iterations N] [--workers 1,2,4] [--help]
+ *
+ * Watch for:
+ *   - "cores busy": near the number of workers for threads and processes, near 1 under the GIL,
+ *     however many threads there are.
+ *   - "start-up": what the pool costs before the first task runs.
+ *   - the counter: the program sees what its threads added, and nothing of what processes added.
+ *
+ * Try:
+ *   1. --iterations 1000, then 10: when do processes stop paying?
+ *   2. --workers 1,2,4,8: what do more workers than cores bring?
+ *   3. Take the asm line out of heavy_computation, and compile: where did the time go?
+ */
+#include "common/lesson/lesson.h"
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct work {
+    size_t tasks, iterations;
+    int64_t *data, *results;
+    struct trace *traces;
+};
+
+/* ---- The task ------------------------------------------------------------------------------ */
+
+static int64_t heavy_computation(int64_t x, size_t iterations)
+{
+    int64_t result = 0;
+    for (size_t i = 0; i < iterations; i++) {
+        result += (int64_t)i * x;
+        __asm__ volatile("" : "+r"(result)); /* or the compiler would use the formula below */
+    }
+    return result;
+}
+
+/* The same as an interpreter would run it: whoever holds the GIL looks at every turn of a loop
+ * whether another thread has asked for it. */
+static int64_t heavy_computation_under_gil(int64_t x, size_t iterations, struct gil *gil)
+{
+    int64_t result = 0;
+    for (size_t i = 0; i < iterations; i++) {
+        result += (int64_t)i * x;
+        __asm__ volatile("" : "+r"(result));
+        gil_checkpoint(gil);
+    }
+    return result;
+}
+
+/* ---- Four ways to run it ------------------------------------------------------------------- */
+
+static void run_sequential(struct lesson_run *run)
+{
+    struct work *work = run->work;
+    for (size_t i = 0; i < work->tasks; i++)
+        work->results[i] = heavy_computation(work->data[i], work->iterations);
+}
+
+static void run_threads(struct lesson_run *run)
+{
+    struct work *work = run->work;
+#pragma omp parallel for num_threads(run->workers) schedule(runtime)
+    for (size_t i = 0; i < work->tasks; i++)
+        work->results[i] = heavy_computation(work->data[i], work->iterations);
+}
+
+/* A Python thread holds the GIL from its first instruction to its last, but for the checkpoints. */
+static void run_threads_under_gil(struct lesson_run *run)
+{
+    struct work *work = run->work;
+#pragma omp parallel num_threads(run->workers)
+    {
+        gil_acquire(run->gil);
+#pragma omp for schedule(runtime) nowait
+        for (size_t i = 0; i < work->tasks; i++)
+            work->results[i] =
+                heavy_computation_under_gil(work->data[i], work->iterations, run->gil);
+        gil_release(run->gil);
+    }
+}
+
+/* A worker process has its own copy of every variable. What it needs beside the numbers that it is
+ * sent, it is told once, when it starts: Pool(initializer=set_iterations). */
+static size_t iterations;
+
+static int set_iterations(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)result, (void)task;
+    iterations = *(const size_t *)arguments[0];
+    return 0;
+}
+POOL_TASK(set_iterations);
+
+static int heavy_task(const void *const *arguments, void *result, struct pool_task *task)
+{
+    const int64_t *x = arguments[0];
+    (void)task;
+    *(int64_t *)result = heavy_computation(*x, iterations);
+    return 0;
+}
+POOL_TASK(heavy_task);
+
+static void run_processes(struct lesson_run *run)
+{
+    struct work *work = run->work;
+    pool_map(run->pool, heavy_task, work->data, sizeof *work->data, work->results,
+             sizeof *work->results, work->tasks, run->chunksize, &run->error);
+}
+
+/* ---- Who runs where, and whose memory is it? ----------------------------------------------- */
+
+static int counter; /* a global variable, like any other */
+
+struct trace {
+    pid_t process, thread;
+    int core;
+    int counter; /* after this task added 1 */
+};
+
+static void leave_trace(struct trace *trace)
+{
+    int seen;
+    heavy_computation(1, 100000); /* long enough that every worker gets a share */
+#pragma omp atomic capture
+    seen = ++counter;
+    *trace = (struct trace){getpid(), gettid(), sched_getcpu(), seen};
+}
+
+static void trace_threads(struct lesson_run *run)
+{
+    struct work *work = run->work;
+#pragma omp parallel for num_threads(run->workers)
+    for (size_t i = 0; i < work->tasks; i++)
+        leave_trace(&work->traces[i]);
+}
+
+static int trace_task(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments, (void)task;
+    leave_trace(result);
+    return 0;
+}
+POOL_TASK(trace_task);
+
+static void trace_processes(struct lesson_run *run)
+{
+    struct work *work = run->work;
+    pool_map(run->pool, trace_task, work->data, sizeof *work->data, work->traces,
+             sizeof *work->traces, work->tasks, run->chunksize, &run->error);
+}
+
+/* One line for each thread that ran tasks, in the order of their first task. */
+static void draw_traces(struct lesson *lesson, const struct trace *traces, size_t tasks)
+{
+    for (size_t i = 0; i < tasks; i++) {
+        size_t first = 0, count = 0, last = i;
+        while (traces[first].thread != traces[i].thread)
+            first++;
+        if (first < i)
+            continue; /* has its line already */
+        for (size_t j = i; j < tasks; j++)
+            if (traces[j].thread == traces[i].thread) {
+                count++;
+                last = j;
+            }
+        lesson_print(lesson, "  | process %-7d thread %-7d core %-3d %6zu tasks, counter %d\n",
+                     (int)traces[i].process, (int)traces[i].thread, traces[last].core, count,
+                     traces[last].counter);
+    }
+}
+
+static void show_who_runs_where(struct lesson *lesson, struct work *work)
+{
+    size_t count;
+    const int workers = lesson_workers(lesson, &count)[count - 1];
+    work->traces = calloc(work->tasks, sizeof *work->traces);
+    if (!work->traces)
+        lesson_die(lesson, "no memory for %zu traces", work->tasks);
+    lesson_heading(lesson, "Who runs where: every task adds 1 to the same global counter");
+    for (enum lesson_mode mode = LESSON_THREADS; mode <= LESSON_PROCESSES; mode++) {
+        const bool threads = mode == LESSON_THREADS;
+        if (mode == LESSON_GIL || !lesson_runs(lesson, mode))
+            continue;
+        counter = 0;
+        lesson_once(lesson, mode, workers, threads ? trace_threads : trace_processes, work);
+        lesson_print(lesson, threads ? "Threads: one process, one memory\n"
+                                     : "Processes: each has its own memory, results are sent\n");
+        draw_traces(lesson, work->traces, work->tasks);
+        lesson_print(lesson, "  the program itself, process %d, reads its counter: %d of %zu\n",
+                     (int)getpid(), counter, work->tasks);
+    }
+    free(work->traces);
+}
+
+/* ---- A better algorithm: 0 + 1 + ... + (n-1) = n (n-1) / 2 ---------------------------------- */
+
+static void run_formula(struct lesson_run *run)
+{
+    struct work *work = run->work;
+    const int64_t n = (int64_t)work->iterations;
+    for (size_t i = 0; i < work->tasks; i++)
+        work->results[i] = work->data[i] * (n * (n - 1) / 2);
+}
+
+static void make_data(struct lesson *lesson, void *context)
+{
+    struct work *work = context;
+    int64_t largest;
+    if (__builtin_mul_overflow(work->iterations * (work->iterations - 1) / 2, work->tasks,
+                               &largest))
+        lesson_usage(lesson, "--tasks %zu --iterations %zu: the results would not fit into 64 bits",
+                     work->tasks, work->iterations);
+    lesson_input(lesson, &work->data, work->tasks, sizeof *work->data);
+    lesson_result(lesson, &work->results, work->tasks, sizeof *work->results);
+    for (size_t i = 0; i < work->tasks; i++)
+        work->data[i] = (int64_t)i;
+}
+
+int main(int argc, char **argv)
+{
+    struct work work = {.tasks = 100, .iterations = 100000};
+    const struct lesson_option options[] = {
+        {"tasks", "N", "numbers to compute with", LESSON_COUNT, &work.tasks, 1, 1 << 28},
+        {"iterations", "N", "turns of the loop for each", LESSON_COUNT, &work.iterations, 1,
+         1 << 30},
+        {0}};
+    struct lesson *lesson = lesson_begin(
+        argc, argv,
+        &(struct lesson_chapter){"01_pool_map", "Pool.map: one function, many numbers", options});
+
+    struct lesson_workload loop = {
+        .name = "heavy_computation",
+        .title = "heavy_computation(x) = 0*x + 1*x + 2*x + ...",
+        .work = &work,
+        .prepare = make_data,
+        .run = {run_sequential, run_threads, run_threads_under_gil, run_processes},
+        .tasks = &work.tasks,
+        .grow = &work.tasks,
+        .initializer = set_iterations,
+        .initializer_argument = &work.iterations,
+        .initializer_size = sizeof work.iterations,
+    };
+    const double loop_time = lesson_measure(lesson, &loop)->figures[0].wall_median;
+    const size_t shape[] = {work.tasks};
+    lesson_save(lesson, "results.npy", NPY_INT64, 1, shape, work.results);
+    show_who_runs_where(lesson, &work);
+
+    struct lesson_workload formula = {.name = "closed_formula",
+                                      .work = &work,
+                                      .prepare = make_data,
+                                      .run = {run_formula},
+                                      .tasks = &work.tasks,
+                                      .quiet = true};
+    const double formula_time = lesson_measure(lesson, &formula)->figures[0].wall_median;
+    lesson_heading(lesson, "A better algorithm: x * n * (n-1) / 2");
+    lesson_print(lesson, "loop %s, formula %s: %.0f times as fast, on one core\n",
+                 lesson_time_text(loop_time), lesson_time_text(formula_time),
+                 loop_time / formula_time);
+    return lesson_end(lesson);
+}

@@ -1,0 +1,510 @@
+/* test_kernels.c - the fast kernels against the naive ones and against double precision. */
+#include "common/kernels/kernels.h"
+#include <check.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define TOLERANCE 1e-5
+#define COUNT(a)  (sizeof(a) / sizeof *(a))
+
+/* Inputs. */
+
+static uint64_t random_state = 42;
+
+static double uniform(void) /* in (0, 1) */
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return ((double)(random_state >> 12) + 0.5) / 0x1p52;
+}
+
+static double normal(void) /* Box and Muller */
+{
+    const double radius = sqrt(-2 * log(uniform()));
+    return radius * cos(2 * M_PI * uniform());
+}
+
+enum kind {
+    NORMAL,
+    BYTES,     /* 0 .. 255, as pictures have */
+    MEAN_1000, /* a large mean and a spread of 1: cancellation */
+    MEAN_1E5,  /*   this much of float's precision is gone before the kernel begins */
+    MEAN_MINUS_1E6,
+    TINY,          /* std far below the 1e-8 that is added to it */
+    FIRST_OUTLIER, /* misleads a pivot taken from the first pixel */
+    STEP,          /* misleads a pivot taken from the first rows */
+    RAMP,
+    KINDS
+};
+
+static float pixel(enum kind kind, size_t i, size_t n)
+{
+    switch (kind) {
+    case NORMAL:
+        return (float)normal();
+    case BYTES:
+        return (float)floor(256 * uniform());
+    case MEAN_1000:
+        return (float)(1000 + normal());
+    case MEAN_1E5:
+        return (float)(1e5 + normal());
+    case MEAN_MINUS_1E6:
+        return (float)(-1e6 + normal());
+    case TINY:
+        return (float)(1e-20 * normal());
+    case FIRST_OUTLIER:
+        return (float)(i == 0 ? 1e5 : normal());
+    case STEP:
+        return (float)((i < n / 5 ? 1e4 : 0) + normal());
+    default:
+        return (float)i / 7;
+    }
+}
+
+/* n floats that end exactly at a page which must not be touched, or begin right after one. */
+struct fenced {
+    float *data;
+    void *mapping;
+    size_t bytes;
+};
+
+static struct fenced fenced_create(size_t n, bool at_the_end)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t inner = (n * sizeof(float) + page - 1) / page * page;
+    struct fenced fenced = {.bytes = inner + 2 * page};
+    fenced.mapping = mmap(NULL, fenced.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(fenced.mapping, MAP_FAILED);
+    char *const begin = (char *)fenced.mapping + page;
+    if (inner > 0)
+        ck_assert_int_eq(mprotect(begin, inner, PROT_READ | PROT_WRITE), 0);
+    fenced.data = (float *)(void *)(at_the_end ? begin + inner - n * sizeof(float) : begin);
+    return fenced;
+}
+
+static void fenced_destroy(struct fenced *fenced)
+{
+    ck_assert_int_eq(munmap(fenced->mapping, fenced->bytes), 0);
+}
+
+static void *allocate(size_t n, size_t size)
+{
+    void *const memory = calloc(n ? n : 1, size);
+    ck_assert_ptr_nonnull(memory);
+    return memory;
+}
+
+/* The image pipeline. */
+
+/* In double, as one 5x5 filter for each direction: shares no step with either kernel. */
+static void edges_in_double(double *edges, const float *image, size_t height, size_t width)
+{
+    static const double smooth[5] = {1, 4, 6, 4, 1}, slope[5] = {-1, -2, 0, 2, 1};
+    const size_t pixels = height * width;
+    long double total = 0, squares = 0;
+    for (size_t i = 0; i < pixels; i++)
+        total += (long double)image[i];
+    const long double mean = total / pixels;
+    for (size_t i = 0; i < pixels; i++)
+        squares += (image[i] - mean) * (image[i] - mean);
+    const double scale = 1 / (16 * (sqrt((double)(squares / pixels)) + 1e-8));
+
+    for (size_t y = 0; y + 4 < height; y++)
+        for (size_t x = 0; x + 4 < width; x++) {
+            double gx = 0, gy = 0;
+            for (size_t i = 0; i < 5; i++)
+                for (size_t j = 0; j < 5; j++) {
+                    const double value = (double)image[(y + i) * width + x + j] - (double)mean;
+                    gx += smooth[i] * slope[j] * value;
+                    gy += slope[i] * smooth[j] * value;
+                }
+            edges[y * (width - 4) + x] = scale * sqrt(gx * gx + gy * gy);
+        }
+}
+
+/* Check writes a mark to a file at each assertion, so there is one assertion to an image. */
+static void check_close(const float *edges, const double *expected, size_t height, size_t width,
+                        enum kind kind, const char *which)
+{
+    const size_t n = (height - 4) * (width - 4);
+    size_t i = 0;
+    while (i < n && fabs((double)edges[i] - expected[i]) <= TOLERANCE * (1 + fabs(expected[i])))
+        i++;
+    if (i < n)
+        ck_abort_msg("%s, %zux%zu, kind %d, edge (%zu, %zu): %.9g instead of %.9g", which, height,
+                     width, kind, i / (width - 4), i % (width - 4), (double)edges[i], expected[i]);
+}
+
+/* Both kernels against the reference, inputs and outputs between fences. */
+static void check_image(size_t height, size_t width, enum kind kind)
+{
+    const size_t pixels = height * width, n = (height - 4) * (width - 4);
+    double *const expected = allocate(n, sizeof *expected);
+
+    for (int at_the_end = 0; at_the_end < 2; at_the_end++) {
+        struct fenced image = fenced_create(pixels, at_the_end);
+        struct fenced edges = fenced_create(n, at_the_end);
+        struct fenced scratch = fenced_create(image_edges_naive_scratch(height, width), at_the_end);
+        for (size_t i = 0; i < pixels; i++)
+            image.data[i] = pixel(kind, i, pixels);
+        edges_in_double(expected, image.data, height, width);
+
+        for (size_t i = 0; i < n; i++)
+            edges.data[i] = -1;
+        ck_assert_int_eq(image_edges(edges.data, image.data, height, width, NULL), 0);
+        check_close(edges.data, expected, height, width, kind, "fused");
+        for (size_t i = 0; i < n; i++)
+            edges.data[i] = -1;
+        ck_assert_int_eq(
+            image_edges_naive(edges.data, image.data, scratch.data, height, width, NULL), 0);
+        check_close(edges.data, expected, height, width, kind, "naive");
+
+        fenced_destroy(&scratch);
+        fenced_destroy(&edges);
+        fenced_destroy(&image);
+    }
+    free(expected);
+}
+
+START_TEST(edges_of_small_images)
+{
+    for (size_t height = 5; height <= 12; height++)
+        for (size_t width = 5; width <= 40; width++)
+            check_image(height, width, (enum kind)_i);
+}
+END_TEST
+
+START_TEST(edges_of_squares_16_to_40)
+{
+    for (size_t height = 16; height <= 40; height++)
+        for (size_t width = 16; width <= 40; width++)
+            check_image(height, width, (enum kind)_i);
+}
+END_TEST
+
+START_TEST(edges_of_images_of_many_shapes)
+{
+    static const size_t sizes[][2] = {{5, 6},    {6, 5},     {7, 1000}, {1000, 7},  {128, 128},
+                                      {5, 3000}, {3000, 5},  {31, 8},   {32, 8},    {33, 8},
+                                      {61, 19},  {2000, 20}, {64, 64},  {243, 337}, {480, 640}};
+    for (size_t i = 0; i < COUNT(sizes); i++)
+        check_image(sizes[i][0], sizes[i][1], (enum kind)_i);
+}
+END_TEST
+
+START_TEST(edges_around_the_borders_of_strips)
+{
+    for (size_t width = 511; width <= 533; width++)
+        check_image(9, width, (enum kind)_i);
+    for (size_t width = 1023; width <= 1046; width++)
+        check_image(7, width, (enum kind)_i);
+    check_image(6, 1540, (enum kind)_i);
+    check_image(6, 1541, (enum kind)_i);
+}
+END_TEST
+
+START_TEST(edges_of_a_large_image)
+{
+    check_image(1080, 1920, NORMAL);
+    check_image(1080, 1920, STEP);
+}
+END_TEST
+
+/* The chunks of the statistics: 2048 pixels, lanes of 64. */
+START_TEST(edges_around_the_borders_of_chunks)
+{
+    static const size_t sizes[][2] = {{32, 64}, {8, 256},   {23, 89},  {7, 293}, {64, 64},
+                                      {8, 512}, {17, 241},  {29, 211}, {5, 410}, {43, 143},
+                                      {16, 65}, {127, 129}, {13, 315}};
+    for (size_t i = 0; i < COUNT(sizes); i++)
+        check_image(sizes[i][0], sizes[i][1], (enum kind)_i);
+}
+END_TEST
+
+START_TEST(a_constant_image_has_no_edges)
+{
+    static const float values[] = {0, 1, 255, -3.7f, 0.1f, 1e5f, 123456.789f, 1e-30f, -1e18f};
+    static const size_t sizes[][2] = {{5, 5}, {12, 9}, {37, 41}, {128, 128}, {9, 1100}};
+    for (size_t i = 0; i < COUNT(values); i++)
+        for (size_t j = 0; j < COUNT(sizes); j++) {
+            const size_t height = sizes[j][0], width = sizes[j][1], n = (height - 4) * (width - 4);
+            float *const image = allocate(height * width, sizeof *image);
+            float *const edges = allocate(n, sizeof *edges);
+            for (size_t k = 0; k < height * width; k++)
+                image[k] = values[i];
+            for (size_t k = 0; k < n; k++)
+                edges[k] = -1;
+            ck_assert_int_eq(image_edges(edges, image, height, width, NULL), 0);
+            for (size_t k = 0; k < n; k++)
+                if (edges[k] != 0)
+                    ck_abort_msg("%zux%zu of %g: edge %zu is %g", height, width, (double)values[i],
+                                 k, (double)edges[k]);
+            free(edges);
+            free(image);
+        }
+}
+END_TEST
+
+/* The first element that is no NaN; n if there is none. */
+static size_t first_number(const float *x, size_t n)
+{
+    size_t i = 0;
+    while (i < n && isnan(x[i]))
+        i++;
+    return i;
+}
+
+/* One of them makes the mean what it is itself, and with it every edge, as in NumPy. */
+START_TEST(nan_and_infinity_spread)
+{
+    static const float values[] = {NAN, INFINITY, -INFINITY};
+    static const size_t sizes[][2] = {{5, 5}, {20, 31}, {70, 70}};
+    const float value = values[_i];
+    for (size_t j = 0; j < COUNT(sizes); j++) {
+        const size_t height = sizes[j][0], width = sizes[j][1], pixels = height * width;
+        float *const image = allocate(pixels, sizeof *image);
+        float *const edges = allocate(pixels, sizeof *edges);
+        float *const scratch = allocate(image_edges_naive_scratch(height, width), sizeof *scratch);
+        const size_t places[] = {0, 1, pixels / 2, pixels - 1};
+        for (size_t k = 0; k < COUNT(places); k++) {
+            for (size_t i = 0; i < pixels; i++)
+                image[i] = (float)normal();
+            image[places[k]] = value;
+            ck_assert_int_eq(image_edges(edges, image, height, width, NULL), 0);
+            const size_t fused = first_number(edges, (height - 4) * (width - 4));
+            ck_assert_int_eq(image_edges_naive(edges, image, scratch, height, width, NULL), 0);
+            const size_t naive = first_number(edges, (height - 4) * (width - 4));
+            ck_assert_msg(fused == (height - 4) * (width - 4) && naive == fused,
+                          "%zux%zu, %g at %zu: an edge is a number: fused %zu, naive %zu", height,
+                          width, (double)value, places[k], fused, naive);
+        }
+        free(scratch);
+        free(edges);
+        free(image);
+    }
+}
+END_TEST
+
+START_TEST(an_image_below_5x5_is_refused)
+{
+    static const struct {
+        size_t height, width;
+        const char *name;
+    } sizes[] = {{4, 5, "4x5"}, {5, 4, "5x4"}, {1, 1, "1x1"},       {0, 0, "0x0"},
+                 {0, 9, "0x9"}, {9, 0, "9x0"}, {3, 1000, "3x1000"}, {1000, 4, "1000x4"}};
+    float image[4000] = {0}, edges[4] = {7, 7, 7, 7}, scratch[1];
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        const size_t height = sizes[i].height, width = sizes[i].width;
+        struct error error = {0};
+        ck_assert_int_eq(image_edges(edges, image, height, width, &error), -1);
+        ck_assert_int_eq(error.code, ERROR_INVALID);
+        ck_assert_msg(strstr(error.message, sizes[i].name) != NULL, "%s", error.message);
+        ck_assert_msg(strstr(error.message, "at least 5") != NULL, "%s", error.message);
+        ck_assert_int_eq(image_edges(edges, image, height, width, NULL), -1);
+
+        error = (struct error){0};
+        ck_assert_int_eq(image_edges_naive(edges, image, scratch, height, width, &error), -1);
+        ck_assert_int_eq(error.code, ERROR_INVALID);
+        ck_assert_msg(strstr(error.message, sizes[i].name) != NULL, "%s", error.message);
+        ck_assert_uint_eq(image_edges_naive_scratch(height, width), 0);
+        for (size_t j = 0; j < COUNT(edges); j++)
+            ck_assert_float_eq(edges[j], 7);
+    }
+}
+END_TEST
+
+/* Shared and private buffers, threads and processes: all must give the same bits. */
+START_TEST(edges_do_not_depend_on_the_address)
+{
+    static const size_t sizes[][2] = {{5, 5}, {9, 13}, {33, 21}, {64, 64}, {128, 128}, {6, 530}};
+    for (size_t j = 0; j < COUNT(sizes); j++) {
+        const size_t height = sizes[j][0], width = sizes[j][1], pixels = height * width;
+        const size_t n = (height - 4) * (width - 4);
+        float *const image = aligned_alloc(64, (pixels + 32) * sizeof(float) / 64 * 64);
+        float *const edges = aligned_alloc(64, (n + 32) * sizeof(float) / 64 * 64);
+        float *const first = allocate(n, sizeof *first), *const original = allocate(pixels, 4);
+        ck_assert_ptr_nonnull(image);
+        ck_assert_ptr_nonnull(edges);
+        for (size_t i = 0; i < pixels; i++)
+            original[i] = (float)normal();
+        for (size_t in = 0; in < 16; in++)
+            for (size_t out = 0; out < 16; out++) {
+                memcpy(image + in, original, pixels * sizeof *image);
+                ck_assert_int_eq(image_edges(edges + out, image + in, height, width, NULL), 0);
+                if (in == 0 && out == 0)
+                    memcpy(first, edges, n * sizeof *first);
+                ck_assert_msg(memcmp(first, edges + out, n * sizeof *first) == 0,
+                              "%zux%zu differs at offsets %zu and %zu", height, width, in, out);
+            }
+        free(original);
+        free(first);
+        free(edges);
+        free(image);
+    }
+}
+END_TEST
+
+/* Sums. */
+
+START_TEST(sum_agrees_with_long_double)
+{
+    static const size_t sizes[] = {63,   64,   65,   100,  127,   128,    129,    1000,
+                                   4095, 4096, 4097, 8000, 99991, 100000, 1000003};
+    for (size_t n = 0; n <= 80 + COUNT(sizes); n++) {
+        const size_t count = n <= 80 ? n : sizes[n - 81];
+        struct fenced x = fenced_create(count, n % 2);
+        long double total = 0, magnitude = 0;
+        for (size_t i = 0; i < count; i++) {
+            x.data[i] = pixel(n % 3 ? NORMAL : MEAN_1E5, i, count);
+            total += (long double)x.data[i];
+            magnitude += fabsl((long double)x.data[i]);
+        }
+        const double allowed =
+            1e-14 * (double)count * (double)magnitude / (double)(count ? count : 1);
+        ck_assert_double_le(fabs((double)(sum(x.data, count) - total)), 10 * allowed);
+        ck_assert_double_le(fabs((double)(sum_naive(x.data, count) - total)), 100 * allowed);
+        fenced_destroy(&x);
+    }
+}
+END_TEST
+
+/* A sum in float stops at 2^24 when 1 is added each time. */
+START_TEST(sum_of_many_is_exact)
+{
+    const size_t n = 20000003;
+    float *const x = allocate(n, sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = 1;
+    ck_assert_double_eq(sum(x, n), (double)n);
+    ck_assert_double_eq(sum_naive(x, n), (double)n);
+
+    long double total = 0;
+    for (size_t i = 0; i < 10000000; i++) {
+        x[i] = (float)uniform();
+        total += (long double)x[i];
+    }
+    ck_assert_double_le(fabs((double)(sum(x, 10000000) / total - 1)), 1e-13);
+    ck_assert_double_le(fabs((double)(sum_naive(x, 10000000) / total - 1)), 1e-10);
+    free(x);
+}
+END_TEST
+
+START_TEST(sum_does_not_depend_on_the_address)
+{
+    static const size_t sizes[] = {1, 15, 31, 33, 1000, 4099};
+    float original[4099];
+    _Alignas(64) float x[4099 + 16];
+    for (size_t i = 0; i < COUNT(original); i++)
+        original[i] = (float)(normal() * exp(10 * normal()));
+    for (size_t j = 0; j < COUNT(sizes); j++) {
+        double first = 0;
+        for (size_t offset = 0; offset < 16; offset++) {
+            memcpy(x + offset, original, sizes[j] * sizeof *x);
+            const double total = sum(x + offset, sizes[j]);
+            if (offset == 0)
+                first = total;
+            ck_assert_msg(memcmp(&first, &total, sizeof first) == 0,
+                          "sum of %zu differs at offset %zu", sizes[j], offset);
+        }
+    }
+}
+END_TEST
+
+START_TEST(sum_of_special_values)
+{
+    float x[70];
+    for (size_t place = 0; place < COUNT(x); place++) {
+        for (size_t i = 0; i < COUNT(x); i++)
+            x[i] = 1;
+        x[place] = NAN;
+        ck_assert_double_nan(sum(x, COUNT(x)));
+        x[place] = INFINITY;
+        ck_assert_double_infinite(sum(x, COUNT(x)));
+        x[(place + 1) % COUNT(x)] = -INFINITY;
+        ck_assert_double_nan(sum(x, COUNT(x)));
+    }
+    ck_assert_double_eq(sum(NULL, 0), 0);
+    ck_assert_double_eq(sum_naive(NULL, 0), 0);
+}
+END_TEST
+
+/* Also against the formula: the sum of all elements of x . x^T is the sum of the squared column
+ * sums of x. */
+START_TEST(product_sum_agrees)
+{
+    static const size_t orders[] = {0, 1, 2, 3, 7, 16, 33, 200};
+    for (size_t i = 0; i < COUNT(orders); i++) {
+        const size_t n = orders[i];
+        struct fenced x = fenced_create(n * n, true), fast = fenced_create(n * n, true);
+        struct fenced naive = fenced_create(n * n, true);
+        for (size_t j = 0; j < n * n; j++)
+            x.data[j] = (float)normal();
+        double expected = 0;
+        for (size_t column = 0; column < n; column++) {
+            double total = 0;
+            for (size_t row = 0; row < n; row++)
+                total += (double)x.data[row * n + column];
+            expected += total * total;
+        }
+        const double allowed = TOLERANCE * (1 + expected);
+        const double naive_sum = product_sum_naive(naive.data, x.data, n);
+        const double fast_sum = product_sum(fast.data, x.data, n);
+        ck_assert_double_eq_tol(naive_sum, expected, allowed);
+        ck_assert_double_eq_tol(fast_sum, expected, allowed);
+        for (size_t j = 0; j < n * n; j++)
+            if (!(fabsf(fast.data[j] - naive.data[j]) <= 1e-5f * (10 + fabsf(naive.data[j]))))
+                ck_abort_msg("order %zu, element %zu: %g instead of %g", n, j, (double)fast.data[j],
+                             (double)naive.data[j]);
+        ck_assert_double_eq(product_sum(fast.data, x.data, n), fast_sum);
+        fenced_destroy(&naive);
+        fenced_destroy(&fast);
+        fenced_destroy(&x);
+    }
+}
+END_TEST
+
+START_TEST(the_instruction_set_has_a_name)
+{
+    static const char *const names[] = {"x86-64-v4", "x86-64-v3", "x86-64", "aarch64", "generic"};
+    bool known = false;
+    for (size_t i = 0; i < COUNT(names); i++)
+        known = known || strcmp(kernels_isa(), names[i]) == 0;
+    ck_assert_msg(known, "%s", kernels_isa());
+}
+END_TEST
+
+int main(void)
+{
+    Suite *const suite = suite_create("kernels");
+    TCase *const image = tcase_create("image"), *const reduce = tcase_create("reduce");
+    tcase_set_timeout(image, 60);
+    tcase_set_timeout(reduce, 60);
+
+    tcase_add_loop_test(image, edges_of_small_images, 0, KINDS);
+    tcase_add_loop_test(image, edges_of_squares_16_to_40, 0, KINDS);
+    tcase_add_loop_test(image, edges_of_images_of_many_shapes, 0, KINDS);
+    tcase_add_loop_test(image, edges_around_the_borders_of_strips, 0, KINDS);
+    tcase_add_loop_test(image, edges_around_the_borders_of_chunks, 0, KINDS);
+    tcase_add_test(image, edges_of_a_large_image);
+    tcase_add_test(image, a_constant_image_has_no_edges);
+    tcase_add_loop_test(image, nan_and_infinity_spread, 0, 3);
+    tcase_add_test(image, an_image_below_5x5_is_refused);
+    tcase_add_test(image, edges_do_not_depend_on_the_address);
+    suite_add_tcase(suite, image);
+
+    tcase_add_test(reduce, sum_agrees_with_long_double);
+    tcase_add_test(reduce, sum_of_many_is_exact);
+    tcase_add_test(reduce, sum_does_not_depend_on_the_address);
+    tcase_add_test(reduce, sum_of_special_values);
+    tcase_add_test(reduce, product_sum_agrees);
+    tcase_add_test(reduce, the_instruction_set_has_a_name);
+    suite_add_tcase(suite, reduce);
+
+    SRunner *const runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -102,6 +102,10 @@ double now(void); /* CLOCK_MONOTONIC, in seconds */
 pool_function *pool_find(const char *name);
 const char *pool_name(pool_function *function);
 
+/* 0 if a worker would find this function, and no other, by its name. `what` it is goes into the
+ * message. */
+int check_registered(pool_function *function, const char *what, struct error *error);
+
 /* ---- worker.c ------------------------------------------------------------------------------ */
 
 /* What a new worker process is told. */
@@ -178,6 +182,7 @@ struct submission {
     size_t lost;             /* chunks given up */
     size_t first_lost;       /* the lowest of them */
     pid_t lost_worker;       /* who held it */
+    char lost_how[128];      /* and how that worker died */
     unsigned char *attempts; /* [chunk_count], deaths so far; NULL until the first death */
     bool any_failed;         /* a chunk was not completed */
 };

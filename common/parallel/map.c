@@ -33,22 +33,21 @@ static int check_map(struct pool *pool, pool_function *function, const struct po
                      struct error *error)
 {
     size_t bytes;
+    if (!pool)
+        return error_set(error, ERROR_INVALID, "the pool is NULL");
     if (pool->owner != getpid())
         return error_set(error, ERROR_INVALID, "this pool belongs to another process");
     if (pool->broken)
         return error_set(error, ERROR_BROKEN, "%s", pool->why_broken);
     if (!function)
         return error_set(error, ERROR_INVALID, "the task function is NULL");
-    if (!pool_name(function))
-        return error_set(error, ERROR_UNREGISTERED,
-                         "the task function was not registered with POOL_TASK: no other process "
-                         "could find it by name");
-    if (strlen(pool_name(function)) >= NAME_LENGTH)
-        return error_set(error, ERROR_INVALID, "the name of task %.40s... is too long",
-                         pool_name(function));
+    if (check_registered(function, "the task function", error) != 0)
+        return -1;
     if (column_count < 1 || column_count > POOL_MAX_COLUMNS)
         return error_set(error, ERROR_INVALID, "%zu columns of arguments: 1 to %d are possible",
                          column_count, POOL_MAX_COLUMNS);
+    if (!columns)
+        return error_set(error, ERROR_INVALID, "the columns of arguments are NULL");
     for (size_t c = 0; c < column_count; c++) {
         if (!column_bytes(&columns[c], tasks, &bytes))
             return error_set(error, ERROR_INVALID,
@@ -69,11 +68,15 @@ static int check_map(struct pool *pool, pool_function *function, const struct po
 
 /* One allocation holds the job: its description, its slots and chunks, then copies of all
  * columns, offsets and results that do not live in shared memory. `size` grows as parts are
- * placed. */
+ * placed; a sum that overflows stays at SIZE_MAX, which no allocation can serve. */
 static size_t place_part(size_t *size, size_t bytes)
 {
     const size_t at = *size;
-    *size += (bytes + CACHE_LINES - 1) / CACHE_LINES * CACHE_LINES;
+    size_t padded, sum;
+    if (__builtin_add_overflow(bytes, CACHE_LINES - 1, &padded) ||
+        __builtin_add_overflow(at, padded / CACHE_LINES * CACHE_LINES, &sum))
+        sum = SIZE_MAX;
+    *size = sum;
     return at;
 }
 
@@ -106,7 +109,10 @@ static void plan_job(struct plan *plan, const struct pool *pool, const struct po
     place_part(&plan->size, sizeof(struct job));
     plan->slots_at =
         place_part(&plan->size, (size_t)pool->options.workers * sizeof(struct job_slot));
-    plan->chunks_at = place_part(&plan->size, chunk_count * sizeof(struct chunk));
+    size_t chunks_size;
+    if (__builtin_mul_overflow(chunk_count, sizeof(struct chunk), &chunks_size))
+        chunks_size = SIZE_MAX;
+    plan->chunks_at = place_part(&plan->size, chunks_size);
     for (size_t c = 0; c <= column_count; c++) {
         const struct pool_column column =
             c < column_count ? columns[c] : results_as_column(results);
@@ -204,36 +210,58 @@ static bool all_done(struct pool *pool)
     return true;
 }
 
-/* Copies back what was computed: all of it, or, where tasks failed or were lost, only the
- * elements whose tasks were completed. */
-static void copy_out(struct pool *pool, struct submission *submission, const struct part *part,
-                     const struct pool_results *results)
+/* Tasks of chunk i that were completed; *whole: were all of them? */
+static size_t completed_tasks(const struct job *job, size_t i, bool *whole)
+{
+    const size_t after = job->tasks - i * job->chunksize;
+    const size_t count = after < job->chunksize ? after : job->chunksize;
+    const bool done = atomic_load(&job->chunks[i].owner) & CHUNK_DONE;
+    const size_t completed = done ? job->chunks[i].completed : 0;
+    *whole = completed == count;
+    return completed;
+}
+
+static void count_completed(struct pool *pool, struct submission *submission)
 {
     const struct job *job = submission->job;
-    size_t failed = submission->lost;
     for (size_t i = 0; i < job->chunk_count; i++) {
-        const size_t first = i * job->chunksize;
-        const size_t count =
-            job->tasks - first < job->chunksize ? job->tasks - first : job->chunksize;
-        failed +=
-            (atomic_load(&job->chunks[i].owner) & CHUNK_DONE) && job->chunks[i].completed < count;
+        bool whole;
+        pool->statistics.tasks += completed_tasks(job, i, &whole);
+        pool->statistics.chunks += whole;
+        submission->any_failed = submission->any_failed || !whole;
     }
-    submission->any_failed = failed > 0;
+    pool->statistics.maps++;
+}
+
+/* The results of the tasks first .. end-1, and not a byte outside them: offsets need not begin
+ * at 0, and what lies before belongs to nobody. */
+static void copy_results(struct pool *pool, const struct job *job,
+                         const struct pool_results *results, size_t first, size_t end)
+{
+    const size_t from = results->offsets ? results->offsets[first] : first * results->size;
+    const size_t to = results->offsets ? results->offsets[end] : end * results->size;
+    if (to == from)
+        return;
+    memcpy((char *)results->data + from, (char *)job->results.data + from, to - from);
+    pool->statistics.bytes_copied += to - from;
+}
+
+/* Copies back what was computed: all of it, or, where tasks failed or were lost, only the
+ * elements whose tasks were completed. */
+static void copy_out(struct pool *pool, const struct submission *submission,
+                     const struct part *part, const struct pool_results *results)
+{
+    const struct job *job = submission->job;
     if (part->shared)
         return;
-    if (failed == 0) {
-        memcpy(results->data, job->results.data, part->bytes);
-        pool->statistics.bytes_copied += part->bytes;
+    if (!submission->any_failed) {
+        copy_results(pool, job, results, 0, job->tasks);
         return;
     }
     for (size_t i = 0; i < job->chunk_count; i++) {
-        if (!(atomic_load(&job->chunks[i].owner) & CHUNK_DONE))
-            continue;
-        const size_t first = i * job->chunksize, end = first + job->chunks[i].completed;
-        const size_t from = results->offsets ? results->offsets[first] : first * results->size;
-        const size_t to = results->offsets ? results->offsets[end] : end * results->size;
-        memcpy((char *)results->data + from, (char *)job->results.data + from, to - from);
-        pool->statistics.bytes_copied += to - from;
+        bool whole;
+        const size_t first = i * job->chunksize;
+        copy_results(pool, job, results, first, first + completed_tasks(job, i, &whole));
     }
 }
 
@@ -253,7 +281,7 @@ static int report_failures(const struct pool *pool, const struct submission *sub
         const size_t after =
             task + job->chunksize < job->tasks ? task + job->chunksize : job->tasks;
         error_set(error, ERROR_WORKER_LOST, "%s: tasks %zu to %zu of %zu are lost: %s",
-                  job->function, task, after - 1, job->tasks, pool->statistics.last_death);
+                  job->function, task, after - 1, job->tasks, submission->lost_how);
         if (error) {
             error->task = task;
             error->worker = submission->lost_worker;
@@ -282,9 +310,6 @@ static void note_phases(struct pool *pool, const struct job *job, const double t
                                                  .compute = busiest,
                                                  .receive = times[3] - times[2],
                                                  .wait = waited > 0 ? waited : 0};
-    pool->statistics.maps++;
-    pool->statistics.tasks += job->tasks;
-    pool->statistics.chunks += job->chunk_count;
 }
 
 int pool_starmap(struct pool *pool, pool_function *function, const struct pool_column *columns,
@@ -329,6 +354,7 @@ int pool_starmap(struct pool *pool, pool_function *function, const struct pool_c
     if (pool->broken && submission.scanned < submission.job->chunk_count) {
         status = error_set(error, ERROR_BROKEN, "%s", pool->why_broken);
     } else {
+        count_completed(pool, &submission);
         copy_out(pool, &submission, &plan.columns[column_count], results);
         times[3] = now();
         note_phases(pool, submission.job, times);

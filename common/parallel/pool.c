@@ -87,11 +87,12 @@ void ring(struct pool *pool, size_t workers)
     pool->statistics.wakeups++;
 }
 
-static void mark_lost(struct submission *submission, size_t chunk, pid_t pid)
+static void mark_lost(struct submission *submission, size_t chunk, pid_t pid, const char *how)
 {
     if (submission->lost == 0 || chunk < submission->first_lost) {
         submission->first_lost = chunk;
         submission->lost_worker = pid;
+        snprintf(submission->lost_how, sizeof submission->lost_how, "%s", how);
     }
     submission->lost++;
     atomic_store(&submission->job->chunks[chunk].owner, CHUNK_LOST);
@@ -111,7 +112,7 @@ static void take_back_chunks(struct pool *pool, uint32_t id, pid_t pid)
         if (!submission->attempts)
             submission->attempts = calloc(job->chunk_count, 1);
         if (!submission->attempts || submission->attempts[i] >= pool->options.retries) {
-            mark_lost(submission, i, pid);
+            mark_lost(submission, i, pid, pool->statistics.last_death);
             pool->statistics.chunks_lost++;
         } else {
             submission->attempts[i]++;
@@ -320,6 +321,8 @@ static int usable_cores(void)
 
 static int check_options(const struct pool_options *options, struct error *error)
 {
+    if (!options)
+        return error_set(error, ERROR_INVALID, "the pool's options are NULL");
     if (started_by == 0)
         return error_set(error, ERROR_INVALID, "pool_startup has not been called");
     if (started_by != getpid())
@@ -336,10 +339,9 @@ static int check_options(const struct pool_options *options, struct error *error
         return error_set(error, ERROR_INVALID,
                          "threads_per_worker %d, retries %d: must be 0 to any, 0 to 255",
                          options->threads_per_worker, options->retries);
-    if (options->initializer && !pool_name(options->initializer))
-        return error_set(error, ERROR_UNREGISTERED,
-                         "the initializer was not registered with POOL_TASK: no other process "
-                         "could find it");
+    if (options->initializer &&
+        check_registered(options->initializer, "the initializer", error) != 0)
+        return -1;
     if (options->initializer_size > 0 && !options->initializer_argument)
         return error_set(error, ERROR_INVALID, "initializer_size without initializer_argument");
     return 0;

@@ -64,6 +64,22 @@ const char *pool_name(pool_function *function)
     return NULL;
 }
 
+int check_registered(pool_function *function, const char *what, struct error *error)
+{
+    const char *name = pool_name(function);
+    if (!name)
+        return error_set(error, ERROR_UNREGISTERED,
+                         "%s was not registered with POOL_TASK: no other process could find it by "
+                         "name",
+                         what);
+    if (strlen(name) >= NAME_LENGTH)
+        return error_set(error, ERROR_INVALID, "%s: the name %.40s... is too long", what, name);
+    if (pool_find(name) != function) /* static functions of two files, for example */
+        return error_set(error, ERROR_INVALID, "%s: two functions are registered as %s", what,
+                         name);
+    return 0;
+}
+
 /* ---- Running tasks ------------------------------------------------------------------------- */
 
 size_t pool_task_index(const struct pool_task *task)

@@ -206,6 +206,13 @@ static void on_death(struct pool *pool, const struct helper_report *report)
     describe_death(pool->statistics.last_death, sizeof pool->statistics.last_death, report->pid,
                    report->status);
     take_back_chunks(pool, report->id, report->pid);
+    if (atomic_load(&pool->board->slots[report->slot].state) == WORKER_FAILED) {
+        char why[sizeof pool->why_broken];
+        snprintf(why, sizeof why, "initializer %.40s: %.70s", pool->board->initializer,
+                 pool->board->slots[report->slot].message);
+        break_pool(pool, why);
+        return;
+    }
     if (is_restart_storm(pool)) {
         char why[sizeof pool->why_broken];
         snprintf(why, sizeof why, "workers die as fast as they are started: %.80s",
@@ -379,12 +386,12 @@ static int start_workers(struct pool *pool, struct error *error)
         errno = pool->start_failed;
         return error_set_errno(error, "cannot start %d worker processes", pool->options.workers);
     }
-    if (pool->broken)
-        return error_set(error, ERROR_BROKEN, "%s", pool->why_broken);
     for (int i = 0; i < pool->options.workers; i++)
         if (atomic_load(&pool->board->slots[i].state) == WORKER_FAILED)
             return error_set(error, ERROR_TASK, "initializer %s: %s", pool->board->initializer,
                              pool->board->slots[i].message);
+    if (pool->broken)
+        return error_set(error, ERROR_BROKEN, "%s", pool->why_broken);
     return 0;
 }
 

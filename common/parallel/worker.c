@@ -262,6 +262,14 @@ static int initialize(struct worker *worker)
 /* Only present when the program uses OpenBLAS. */
 extern void openblas_set_num_threads(int threads) __attribute__((weak));
 
+/* A task that ends its thread (pthread_exit) would leave a process that lives and does nothing,
+ * and a chunk that nobody knows to be lost. */
+static void lose_worker(void *unused)
+{
+    (void)unused;
+    _exit(1);
+}
+
 /* The thread that runs the tasks. It is a new thread in every worker, because libgomp keeps its
  * thread team in the thread that made it: a forked copy of such a thread would wait for team
  * members that were not forked with it. */
@@ -275,13 +283,17 @@ static void *task_thread(void *argument)
     const bool ready = initialize(worker) == 0;
     atomic_store(&worker->slot->state, ready ? WORKER_READY : WORKER_FAILED);
     tell_parent(worker);
-    while (ready) {
+    if (!ready)
+        _exit(1); /* the parent hears of it, and breaks the pool */
+    pthread_cleanup_push(lose_worker, NULL);
+    for (;;) {
         const uint32_t heard = atomic_load(&worker->board->bell);
         if (look_for_work(worker))
             tell_parent(worker);
         else
             rest(worker, heard);
     }
+    pthread_cleanup_pop(0);
     return NULL;
 }
 

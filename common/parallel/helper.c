@@ -2,9 +2,11 @@
 #include <fcntl.h>
 #include <omp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -14,9 +16,11 @@
 
 /* The helper is a process with one thread and little memory that does nothing but fork, so that
  * forking is cheap and safe however many threads the program itself has by then. The two talk
- * over one socket that keeps messages apart and in order (SOCK_SEQPACKET). If the program dies,
- * the socket hangs up, and the helper kills what it has forked and ends. If the helper dies, the
- * kernel kills the workers (PR_SET_PDEATHSIG), and the program sees the hang-up. */
+ * over one socket that keeps messages apart and in order (SOCK_SEQPACKET). If the program ends,
+ * the helper kills what it has forked and ends too; it learns that from the socket's hang-up, and
+ * from a pidfd, because a copy that the program made of itself (fork) may keep the socket open. If
+ * the helper dies, the kernel kills the workers (PR_SET_PDEATHSIG), and the program sees the
+ * hang-up. */
 
 enum request_kind { REQUEST_FORK, REQUEST_SPAWN, REQUEST_KILL };
 
@@ -171,15 +175,18 @@ static bool serve_request(int socket)
         return true;
     }
     const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (!header || (message.msg_flags & MSG_CTRUNC)) { /* out of descriptors */
+    int descriptors[PASSED_DESCRIPTORS] = {-1, -1};
+    if (header && header->cmsg_len <= CMSG_LEN(sizeof descriptors))
+        memcpy(descriptors, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
+    if (descriptors[1] < 0) { /* out of descriptors: one of them, or none, has arrived */
+        if (descriptors[0] >= 0)
+            close(descriptors[0]);
         report(socket, &(struct helper_report){.board = request.start.board,
                                                .slot = request.start.slot,
                                                .id = request.start.id,
                                                .error_number = EMFILE});
         return true;
     }
-    int descriptors[PASSED_DESCRIPTORS];
-    memcpy(descriptors, CMSG_DATA(header), sizeof descriptors);
     request.start.life_fd = descriptors[0];
     request.start.event_fd = descriptors[1];
     serve_start(socket, &request);
@@ -214,27 +221,29 @@ static void reap(int socket)
     }
 }
 
-_Noreturn static void helper_main(int socket)
+_Noreturn static void helper_main(int socket, pid_t program)
 {
     sigset_t child_ended;
     const int arena = arena_place()->fd;
     close_other_descriptors((const int[]){socket, arena}, 2);
-    sigemptyset(&child_ended);
-    sigaddset(&child_ended, SIGCHLD);
-    sigprocmask(SIG_SETMASK, &child_ended, NULL);
     default_signal_actions(); /* the program's handlers are not the helper's */
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&child_ended);
+    sigaddset(&child_ended, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &child_ended, NULL); /* all signals were blocked until here */
     const int deaths = signalfd(-1, &child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
     prctl(PR_SET_NAME, "pool-helper");
     undo_openmp_binding();
 
-    struct pollfd waiting[] = {{.fd = socket, .events = POLLIN}, {.fd = deaths, .events = POLLIN}};
-    bool open = deaths >= 0;
+    struct pollfd waiting[] = {{.fd = socket, .events = POLLIN},
+                               {.fd = deaths, .events = POLLIN},
+                               {.fd = pidfd_open(program, 0), .events = POLLIN}};
+    bool open = deaths >= 0 && getppid() == program; /* else it ended before the line above */
     while (open) {
-        if (poll(waiting, 2, -1) < 0)
+        if (poll(waiting, 3, -1) < 0)
             continue;
         if (waiting[1].revents) {
             struct signalfd_siginfo ignored;
@@ -244,6 +253,8 @@ _Noreturn static void helper_main(int socket)
         }
         if (waiting[0].revents)
             open = serve_request(socket);
+        if (waiting[2].revents)
+            open = false;
     }
     serve_kill(&(struct request){.start = {.slot = -1}});
     while (child_count > 0 && waitid(P_ALL, 0, NULL, WEXITED | WNOWAIT) == 0)
@@ -256,19 +267,27 @@ _Noreturn static void helper_main(int socket)
 int helper_start(struct helper *helper, struct error *error)
 {
     int pair[2];
+    sigset_t all, before;
+    const pid_t program = getpid();
     *helper = (struct helper){.socket = -1};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return error_set_errno(error, "cannot create the helper's socket");
     fflush(NULL); /* or the child would hold, and might write, what this process has buffered */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all,
+                    &before); /* the child is not to run the program's handlers */
     helper->pid = fork();
+    if (helper->pid == 0)
+        helper_main(pair[1], program);
+    const int fork_error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = fork_error;
     if (helper->pid < 0) {
         error_set_errno(error, "cannot fork the helper process");
         close(pair[0]);
         close(pair[1]);
         return -1;
     }
-    if (helper->pid == 0)
-        helper_main(pair[1]);
     close(pair[1]);
     helper->socket = pair[0];
     return 0;
@@ -276,8 +295,10 @@ int helper_start(struct helper *helper, struct error *error)
 
 void helper_stop(struct helper *helper)
 {
-    if (helper->socket >= 0)
+    if (helper->socket >= 0) {
+        shutdown(helper->socket, SHUT_RDWR); /* hangs up whoever else has a copy of it */
         close(helper->socket);
+    }
     helper->socket = -1;
     if (helper->pid > 0)
         while (waitpid(helper->pid, NULL, 0) < 0 && errno == EINTR)
@@ -310,7 +331,8 @@ static int send_request(struct helper *helper, const struct request *request)
     while (sent < 0 && errno == EINTR);
     if (sent == (ssize_t)sizeof *request)
         return 1;
-    return sent < 0 && errno == EAGAIN ? 0 : -1;
+    /* ETOOMANYREFS: too many descriptors are under way, until the helper has taken some. */
+    return sent < 0 && (errno == EAGAIN || errno == ETOOMANYREFS) ? 0 : -1;
 }
 
 int helper_receive(struct helper *helper, struct helper_report *report)

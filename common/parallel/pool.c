@@ -125,18 +125,23 @@ static void take_back_chunks(struct pool *pool, uint32_t id, pid_t pid)
     atomic_store(&job->next, 0);
 }
 
-/* Until the helper can take a request or has something to say. */
-static void wait_for_helper(struct pool *pool)
+/* Until the helper has something to say (POLLIN) or can take a request (POLLOUT). */
+static void wait_for_helper(struct pool *pool, short events)
 {
-    struct pollfd wait = {.fd = pool->helper->socket, .events = POLLIN | POLLOUT};
+    struct pollfd wait = {.fd = pool->helper->socket, .events = events};
     poll(&wait, 1, -1);
 }
 
-/* Closing the life line has told them to end; this is for one that is stopped or stuck. */
+/* Closing the life line has told them to end; this is for one that is stopped or stuck. When the
+ * last of them is gone, nobody writes any more into what the caller may be about to free. */
 static void kill_workers(struct pool *pool)
 {
     while (pool->helper->socket >= 0 && helper_kill(pool->helper, pool->board, -1) == 0) {
-        wait_for_helper(pool);
+        wait_for_helper(pool, POLLIN | POLLOUT);
+        hear_helper(pool);
+    }
+    while (pool->helper->socket >= 0 && pool->alive > 0) {
+        wait_for_helper(pool, POLLIN);
         hear_helper(pool);
     }
 }
@@ -183,13 +188,14 @@ static void start_worker(struct pool *pool, int slot)
     atomic_store(&shared->id, start.id);
     atomic_store(&shared->state, WORKER_STARTING);
     pool->workers[slot] = (struct worker_record){.id = start.id};
-    pool->alive++;
-    int sent;
-    while ((sent = helper_start_worker(pool->helper, &start, spawn)) == 0) {
-        wait_for_helper(pool);
+    int sent = 0;
+    while (!pool->broken && (sent = helper_start_worker(pool->helper, &start, spawn)) == 0) {
+        wait_for_helper(pool, POLLIN | POLLOUT);
         hear_helper(pool);
     }
-    if (sent < 0)
+    if (sent == 1)
+        pool->alive++;
+    else
         break_pool(pool, "the pool's helper process is gone");
 }
 
@@ -258,9 +264,7 @@ void hear_helper(struct pool *pool)
             on_start(about, &report);
     }
     if (got < 0) {
-        if (pool->helper->socket >= 0)
-            close(pool->helper->socket);
-        pool->helper->socket = -1;
+        helper_stop(pool->helper);
         pool->alive = 0; /* the kernel kills the workers of a dead helper */
         break_pool(pool, "the pool's helper process is gone");
     }
@@ -311,11 +315,6 @@ static bool all_ready(struct pool *pool)
         ready = ready && state == WORKER_READY && pool->workers[i].pid != 0;
     }
     return ready;
-}
-
-static bool all_gone(struct pool *pool)
-{
-    return pool->alive == 0;
 }
 
 /* ---- Create and destroy -------------------------------------------------------------------- */
@@ -452,9 +451,7 @@ static void end_workers(struct pool *pool)
         close(pool->life[1]);
     pool->life[1] = -1;
     if (pool->helper->socket >= 0 && pool->alive > 0) {
-        pool->broken = false; /* wait_until waits for the last one, broken or not */
         kill_workers(pool);
-        wait_until(pool, all_gone);
     }
 }
 

@@ -1,0 +1,30 @@
+/* picture_set.h - many pictures at once, of which some may be broken.
+ *
+ * One bad file in a folder of a thousand must not cost the other 999: reading a set goes on, and
+ * says of each picture that could not be used why.
+ */
+#ifndef DATA_PICTURE_SET_H
+#define DATA_PICTURE_SET_H
+
+#include "common/data/picture.h"
+
+struct picture_set {
+    size_t count;
+    struct picture *pictures; /* [count] */
+    char **names;             /* [count]: the files they came from */
+    size_t bad_count;
+    struct error *bad; /* [bad_count]: each names its file */
+};
+
+/* Reads the pictures of picture_list(paths). One with a side below minimum_side counts as bad.
+ * -1 with *error only if there is nothing to read (see picture_list) or no memory. The caller
+ * frees the set. */
+int picture_set_read(struct picture_set *set, const char *const *paths, size_t path_count,
+                     size_t minimum_side, struct error *error);
+void picture_set_free(struct picture_set *set);
+
+/* The file in `directory` for what became of picture i: DIR/NAME.png, and where an earlier picture
+ * of the set has the same name, DIR/NAME-2.png and so on. The caller frees it; NULL: no memory. */
+char *picture_set_output(const struct picture_set *set, size_t i, const char *directory);
+
+#endif

@@ -5,6 +5,7 @@
 #include "common/data/picture.h"
 #include "common/data/file.h"
 #include <dirent.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -109,7 +110,7 @@ static void png_read_stream(png_structp png, png_bytep bytes, size_t size)
  * is complete only after its last pass, so all its rows are kept; else one row will do. */
 static int png_decode(struct png_reader *reader)
 {
-    const png_structp png = reader->png;
+    png_struct *const png = reader->png;
     struct decoder *const decoder = reader->decoder;
     if (setjmp(png_jmpbuf(png)))
         return -1;
@@ -193,7 +194,7 @@ static void jpeg_warn(j_common_ptr jpeg, int level)
 /* A colour JPEG holds its BT.601 grey as the Y of YCbCr: it is taken as it is. */
 static int jpeg_decode(struct jpeg_reader *reader)
 {
-    const j_decompress_ptr jpeg = &reader->jpeg;
+    struct jpeg_decompress_struct *const jpeg = &reader->jpeg;
     struct decoder *const decoder = reader->decoder;
     if (setjmp(reader->failed))
         return -1;
@@ -289,7 +290,7 @@ static png_byte to_byte(float value, float scale)
     const double scaled = (double)value * scale;
     if (!(scaled > 0)) /* and not a number */
         return 0;
-    return scaled < 255 ? (png_byte)(scaled + 0.5) : 255;
+    return scaled < 255 ? (png_byte)lround(scaled) : 255;
 }
 
 static int png_encode(png_structp png, png_infop info, FILE *stream, png_bytep row,

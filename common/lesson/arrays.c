@@ -1,5 +1,6 @@
 #include "common/lesson/internal.h"
 #include "common/parallel/shared_array.h"
+#include <math.h>
 #include <stdlib.h>
 
 #define POISON 0xA5
@@ -54,20 +55,27 @@ static int copies(const struct lesson *lesson, bool result)
     return 1 + (result ? 1 : 0) + (lesson->options.modes[LESSON_PROCESSES] ? 1 : 0);
 }
 
+__attribute__((noreturn)) static void too_large(struct lesson *lesson, double bytes,
+                                                const char *available)
+{
+    lesson_usage(lesson, "%s: needs %s of memory; %s",
+                 *lesson->sizes ? lesson->sizes : "the default size", lesson_bytes_text(bytes),
+                 available);
+}
+
 /* Memory is not touched before it is known to be there: the kernel promises more than it has, and
  * would kill some process later. */
 static size_t affordable_bytes(struct lesson *lesson, size_t count, size_t size, bool result)
 {
     struct array_set *set = lesson->preparing;
-    size_t bytes;
+    size_t bytes = 0;
+    char available[64];
+    snprintf(available, sizeof available, "%s are available", lesson_bytes_text(set->available));
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX - 64)
-        lesson_usage(lesson, "this size needs %s for one array, and %s of memory are available",
-                     lesson_bytes_text((double)count * (double)size),
-                     lesson_bytes_text(set->available));
+        too_large(lesson, (double)count * (double)size, available);
     set->needed += (double)bytes * copies(lesson, result);
     if (set->needed > set->available)
-        lesson_usage(lesson, "this size needs %s of memory, and %s are available",
-                     lesson_bytes_text(set->needed), lesson_bytes_text(set->available));
+        too_large(lesson, set->needed, available);
     return bytes;
 }
 
@@ -84,8 +92,7 @@ static void add_array(struct lesson *lesson, void *pointer, size_t count, size_t
     struct array *array = &arrays[set->count];
     *array = (struct array){.pointer = pointer, .bytes = bytes, .result = result};
     if (posix_memalign(&array->data, 64, bytes ? bytes : 1))
-        lesson_usage(lesson, "this size needs %s for one array, which the system refuses",
-                     lesson_bytes_text((double)bytes));
+        too_large(lesson, (double)bytes, "the system refuses it");
     set->count++;
     memset(array->data, 0, bytes ? bytes : 1);
     memcpy(pointer, &array->data, sizeof array->data); /* a T * of any T */
@@ -155,11 +162,24 @@ void arrays_keep_reference(struct lesson *lesson, struct array_set *set)
     }
 }
 
-bool arrays_match(const struct array_set *set, bool shared)
+static bool nearly_equal(const double *values, const double *reference, size_t count,
+                         double tolerance)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!(fabs(values[i] - reference[i]) <= tolerance * fabs(reference[i])))
+            return false;
+    return true;
+}
+
+bool arrays_match(const struct array_set *set, bool shared, double tolerance)
 {
     for (size_t i = 0; i < set->count; i++) {
         const struct array *array = &set->arrays[i];
-        if (array->result && memcmp(in_use(array, shared), array->reference, array->bytes) != 0)
+        const void *values = in_use(array, shared);
+        if (!array->result || memcmp(values, array->reference, array->bytes) == 0)
+            continue;
+        if (tolerance == 0.0 ||
+            !nearly_equal(values, array->reference, array->bytes / sizeof(double), tolerance))
             return false;
     }
     return true;

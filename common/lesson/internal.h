@@ -72,8 +72,10 @@ struct machine {
     char blas[64];      /* "OpenBLAS 0.3.21" */
 };
 
-/* After pool_startup, for it enters an OpenMP region. */
+/* After pool_startup, because it enters an OpenMP region. */
 void machine_inspect(struct machine *machine);
+
+/* Prints the banner if it is due. */
 void machine_banner(struct lesson *lesson);
 
 /* Bytes that can still be used: the machine's available memory or what the cgroup allows. */
@@ -153,7 +155,7 @@ void arrays_poison(struct array_set *set, bool shared);
 /* The results in ordinary memory become the reference; are the results in use equal to it; put
  * the reference back into ordinary memory. */
 void arrays_keep_reference(struct lesson *lesson, struct array_set *set);
-bool arrays_match(const struct array_set *set, bool shared);
+bool arrays_match(const struct array_set *set, bool shared, double tolerance);
 void arrays_restore(struct array_set *set);
 
 /* ---- report.c, why.c, output.c --------------------------------------------------------------- */
@@ -200,10 +202,12 @@ struct lesson {
     struct array_set *preparing; /* while a workload's prepare runs */
     struct measured *measured, **last_measured;
     const char **paths; /* of the chapter's LESSON_PATHS option */
+    char sizes[256];    /* the sizes that the command line gave: "--tasks 100, --size 5x5" */
     bool failed;
-    bool silent;   /* nothing on standard output but what --json - and --csv - ask for */
-    bool colour;   /* standard output is a terminal */
-    bool progress; /* standard error is one */
+    bool silent;     /* nothing on standard output but what --json - and --csv - ask for */
+    bool colour;     /* standard output is a terminal */
+    bool progress;   /* standard error is one */
+    bool banner_due; /* until the first output or the first inputs are made, whatever comes first */
     bool terms_told, phases_told;
 };
 

@@ -88,6 +88,7 @@ void lesson_print(struct lesson *lesson, const char *format, ...)
     va_list arguments;
     if (lesson->silent)
         return;
+    machine_banner(lesson);
     progress_clear(lesson);
     va_start(arguments, format);
     const int written = vprintf(format, arguments);
@@ -145,13 +146,13 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     omp_set_schedule((omp_sched_t)lesson.options.schedule, lesson.options.schedule_chunk);
     output_check(&lesson);
     begin_output(&lesson);
-    machine_banner(&lesson);
-    lesson_flush(&lesson);
+    lesson.banner_due = true; /* a chapter may yet find its command line wrong */
     return &lesson;
 }
 
 int lesson_end(struct lesson *lesson)
 {
+    machine_banner(lesson);
     progress_clear(lesson);
     output_write(lesson);
     lesson_flush(lesson);

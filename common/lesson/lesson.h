@@ -1,10 +1,11 @@
 /* lesson.h - what every chapter's main talks to: options, measurement, verification, report.
  *
  * A chapter states its options and its workloads; the lesson does what is the same in all of
- * them. lesson_begin reads the command line and prints the banner. lesson_measure runs a workload
- * in every mode that was asked for, compares each mode's results with the sequential ones to the
- * last bit, and prints the table and why it came out so. lesson_end writes the files that were
- * asked for and gives main its exit status.
+ * them. lesson_begin reads the command line; a banner comes before the first output, but after the
+ * first inputs were made, so that a wrong command line prints nothing. lesson_measure runs a
+ * workload in every mode that was asked for, compares each mode's results with the sequential ones
+ * to the last bit, and prints the table and why it came out so. lesson_end writes the files that
+ * were asked for and gives main its exit status.
  *
  * Measuring: one clock (CLOCK_MONOTONIC) for all modes; one warm-up, then `repeats` timed runs,
  * the modes interleaved (A B C, A B C, ...) so that a disturbance hits all of them alike; median,
@@ -57,8 +58,8 @@ struct lesson_chapter {
     const struct lesson_option *options;
 };
 
-/* The first statement of main. Starts the pool's helper process (before any thread exists), reads
- * the command line, prints the banner. Never returns NULL. */
+/* The first statement of main. Starts the pool's helper process (before any thread exists) and
+ * reads the command line. Never returns NULL. */
 struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *chapter);
 
 /* The last statement: `return lesson_end(lesson)`. Writes --json and --csv, frees everything.
@@ -121,6 +122,8 @@ struct lesson_workload {
     const int *workers;     /* only these counts, ended by 0; NULL: those asked for */
     int threads_per_worker; /* OpenMP and BLAS threads in each worker; 0 means 1 */
     bool quiet;             /* no table, no Why; JSON and CSV have it, and so has the caller */
+    double tolerance; /* 0: results must be equal to the last bit. Else they are doubles, and may
+                         differ by this part of the sequential ones: for sums whose order changes */
 };
 
 /* One row of the table. Times in seconds. */
@@ -131,11 +134,11 @@ struct lesson_figures {
     int repeats;
     double wall_min, wall_median, wall_max;
     double cpu_median;
-    double cores_busy; /* CPU / wall */
-    double speedup;    /* sequential wall / wall, medians */
-    double efficiency; /* speedup / workers */
-    bool matches;      /* the sequential result, to the last bit */
-    double startup;    /* of the pool; apart from wall */
+    double cores_busy;         /* CPU / wall */
+    double speedup;            /* sequential wall / wall, medians */
+    double efficiency;         /* speedup / workers */
+    bool matches;              /* the sequential result, to the last bit */
+    double startup;            /* of the pool; apart from wall */
     struct pool_phases phases; /* of the repeat with the median wall time */
     uint64_t bytes_copied;     /* in one run */
     size_t tasks, chunks;
@@ -157,6 +160,12 @@ const struct lesson_results *lesson_measure(struct lesson *lesson,
 const struct lesson_figures *lesson_find(const struct lesson_results *results,
                                          enum lesson_mode mode, int workers,
                                          enum lesson_transfer transfer);
+
+/* Measures the workload quietly with *size = first, 2 first, ... up to last, as threads and as
+ * processes, with the last of --workers; prints the speedups, and from which work per task on each
+ * way pays. In JSON and CSV the workload is called "NAME, SIZE_NAME N". *size is as before. */
+void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
+                  const char *size_name, size_t *size, size_t first, size_t last);
 
 /* Calls function once, untimed, with a pool or a GIL as its mode needs. */
 void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,

@@ -309,6 +309,9 @@ void machine_banner(struct lesson *lesson)
 {
     const struct machine *machine = &lesson->machine;
     const struct options *options = &lesson->options;
+    if (!lesson->banner_due)
+        return;
+    lesson->banner_due = false;
     lesson_heading(lesson, lesson->chapter->title);
     lesson_print(lesson, "  cores      %d usable of %d", machine->cores, machine->machine_cores);
     if (ceil(machine->quota) <= machine->cores)

@@ -169,6 +169,14 @@ static void parse_integer_option(struct lesson *lesson, const struct lesson_opti
     memcpy(option->value, &value, sizeof value);
 }
 
+/* What a complaint about memory names later. */
+static void note_size(struct lesson *lesson, const struct lesson_option *option, const char *text)
+{
+    const size_t used = strlen(lesson->sizes);
+    snprintf(lesson->sizes + used, sizeof lesson->sizes - used, "%s--%s %s", used ? ", " : "",
+             option->name, text);
+}
+
 static void parse_chapter_option(struct lesson *lesson, const struct lesson_option *option,
                                  const char *text)
 {
@@ -177,6 +185,7 @@ static void parse_chapter_option(struct lesson *lesson, const struct lesson_opti
     case LESSON_COUNT:
         *(size_t *)option->value =
             (size_t)whole_number(lesson, option->name, text, option->minimum, maximum);
+        note_size(lesson, option, text);
         break;
     case LESSON_INTEGER:
         parse_integer_option(lesson, option, text);
@@ -186,6 +195,7 @@ static void parse_chapter_option(struct lesson *lesson, const struct lesson_opti
             refuse(
                 lesson, option->name, text,
                 range_words("HEIGHTxWIDTH or one number for both, each", option->minimum, maximum));
+        note_size(lesson, option, text);
         break;
     case LESSON_PATH:
         if (!*text)
@@ -363,12 +373,6 @@ static struct argp_option *option_table(struct lesson *lesson, size_t *own_count
     return table;
 }
 
-static void print_version(FILE *stream, struct argp_state *state)
-{
-    const struct lesson *lesson = state->input;
-    fprintf(stream, "%s (forkjoin) %s\n", lesson->chapter->name, FORKJOIN_VERSION);
-}
-
 /* How many workers if the command line does not say. */
 static void default_workers(struct lesson *lesson)
 {
@@ -396,6 +400,7 @@ void options_parse(struct lesson *lesson, int argc, char **argv)
                                        .switch_interval = GIL_SWITCH_INTERVAL};
     struct options *options = &lesson->options;
     options->workers = lesson_allocate(lesson, POOL_MAX_WORKERS, sizeof *options->workers);
+    static char version[128];
     default_workers(lesson);
 
     size_t own_count;
@@ -409,7 +414,8 @@ void options_parse(struct lesson *lesson, int argc, char **argv)
     memcpy(arguments, argv, (size_t)argc * sizeof *argv);
     arguments[0] = (char *)lesson->chapter->name; /* getopt's messages begin with it */
     argp_err_exit_status = 2;
-    argp_program_version_hook = print_version;
+    snprintf(version, sizeof version, "%s (forkjoin) %s", lesson->chapter->name, FORKJOIN_VERSION);
+    argp_program_version = version;
     if (argp_parse(&argp, argc > 0 ? argc : 1, arguments, 0, NULL, lesson))
         exit(2);
     if (options->json && options->csv && strcmp(options->json, options->csv) == 0)

@@ -94,24 +94,24 @@ static const char *colour(const struct lesson *lesson, const char *code)
 
 static void print_row(struct lesson *lesson, const struct lesson_figures *figures)
 {
-    const char *start = "";
+    const char *start = "", *end = "";
     if (!figures->matches || (figures->mode != LESSON_SEQUENTIAL && figures->speedup < 0.95))
         start = colour(lesson, "\033[31m");
     else if (figures->speedup > 1.05)
         start = colour(lesson, "\033[32m");
-    lesson_print(lesson, "%-17s %7d %25s %8s %10.2f %s%6.2fx%s %8.0f %% %s%12s%s\n",
-                 report_mode(figures), figures->workers,
+    if (*start)
+        end = colour(lesson, "\033[0m");
+    lesson_print(lesson, "%-17s %7d %22s %8s %10.2f ", report_mode(figures), figures->workers,
                  lesson_range_text(figures->wall_median, figures->wall_min, figures->wall_max),
-                 lesson_time_text(figures->cpu_median), figures->cores_busy, start,
-                 figures->speedup, *start ? colour(lesson, "\033[0m") : "",
-                 100.0 * figures->efficiency, figures->matches ? "" : start,
-                 figures->matches ? "yes" : "NO",
-                 figures->matches ? "" : colour(lesson, "\033[0m"));
+                 lesson_time_text(figures->cpu_median), figures->cores_busy);
+    lesson_print(lesson, "%s%6.*fx %8.0f %% %12s%s\n", start, figures->speedup < 0.095 ? 3 : 2,
+                 figures->speedup, 100.0 * figures->efficiency, figures->matches ? "yes" : "NO",
+                 end);
 }
 
 static void print_rows(struct lesson *lesson, const struct lesson_results *results)
 {
-    lesson_print(lesson, "%s%-17s %7s %25s %8s %10s %7s %10s %12s%s\n", colour(lesson, "\033[1m"),
+    lesson_print(lesson, "%s%-17s %7s %22s %8s %10s %7s %10s %12s%s\n", colour(lesson, "\033[1m"),
                  "mode", "workers", "wall [min - max]", "CPU", "cores busy", "speedup",
                  "efficiency", "same result?", colour(lesson, "\033[0m"));
     for (size_t i = 0; i < results->count; i++)
@@ -193,4 +193,5 @@ void report_table(struct lesson *lesson, const struct lesson_workload *workload,
     print_terms(lesson, results);
     print_gil(lesson, results);
     print_phases(lesson, results);
+    lesson_print(lesson, "\n");
 }

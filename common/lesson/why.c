@@ -28,7 +28,6 @@ static const char *plural(double count)
     return count == 1.0 ? "" : "s";
 }
 
-/* "1.9x as fast as", "1.3 times as long as", "as long as" sequential. */
 static void say_speed(const struct reason *reason)
 {
     const double speedup = reason->figures->speedup;
@@ -37,7 +36,7 @@ static void say_speed(const struct reason *reason)
     else if (speedup > 0.95)
         fprintf(reason->text, "as fast as sequential (%.2fx)", speedup);
     else
-        fprintf(reason->text, "%.3g times slower than sequential", 1.0 / speedup);
+        fprintf(reason->text, "%.3g times as long as sequential", 1.0 / speedup);
 }
 
 /* ---- Threads
@@ -143,39 +142,67 @@ static void why_gil(const struct reason *reason, double switch_interval)
         fprintf(reason->text, ", %llu of them asked for after waiting %s",
                 (unsigned long long)gil->forced, lesson_time_text(switch_interval));
     const double lost = figures->wall_median - reason->sequential->wall_median;
-    if (gil->switches > 0 && lost > SMALL * reason->sequential->wall_median)
-        fprintf(reason->text, ", and each time cost %s",
-                lesson_time_text(lost / (double)gil->switches));
+    if (gil->acquired > 0 && lost > SMALL * reason->sequential->wall_median)
+        fprintf(reason->text, "; it was taken %llu times, and %s was lost each time",
+                (unsigned long long)gil->acquired, lesson_time_text(lost / (double)gil->acquired));
 }
 
 /* ---- Processes
  * --------------------------------------------------------------------------------------- */
 
-/* The largest part of the time that was not computing. */
-static void say_largest_phase(const struct reason *reason)
+/* What the run spent above a perfect one, as the pool measured it. */
+enum loss { LOSS_COPYING, LOSS_WAITING, LOSS_COMPUTING, LOSSES };
+
+static void say_loss(const struct reason *reason, enum loss loss, double seconds)
 {
-    const struct lesson_figures *figures = reason->figures;
-    const struct pool_phases *phases = &figures->phases;
-    const double copying = phases->send + phases->receive;
-    const double total = copying + phases->compute + phases->wait;
-    const double slower = phases->compute * reason->best / reason->sequential->wall_median;
-    if (total <= 0.0)
-        return;
-    if (copying >= phases->wait && copying > SMALL * total)
-        fprintf(reason->text, "; %.0f %% of the time was copying %s to the workers and back",
-                100.0 * copying / total, lesson_bytes_text((double)figures->bytes_copied));
-    else if (phases->wait > SMALL * total)
+    const struct lesson_figures *figures = reason->figures, *sequential = reason->sequential;
+    const double tasks = (double)figures->tasks;
+    const double task = sequential->cpu_median / tasks;
+    const double percent = 100.0 * seconds / figures->wall_median;
+    const double more_cpu = figures->cpu_median / tasks - task;
+    fprintf(reason->text, "; %.0f %% of the time (%s) ", percent, lesson_time_text(seconds));
+    if (loss == LOSS_COPYING)
+        fprintf(reason->text, "went into copying %s to the workers and back",
+                lesson_bytes_text((double)figures->bytes_copied));
+    else if (loss == LOSS_WAITING)
         fprintf(
             reason->text,
-            "; %.0f %% of the time (%s) was waiting: for workers to wake up, for %zu chunk%s to "
-            "be handed out, and for the last worker",
-            100.0 * phases->wait / total, lesson_time_text(phases->wait), figures->chunks,
-            plural((double)figures->chunks));
-    else if (slower > 1.0 + SMALL)
+            "went into waiting for workers to wake up, for %zu chunk%s to be handed out and for "
+            "the last worker",
+            figures->chunks, plural((double)figures->chunks));
+    else if (more_cpu > task)
         fprintf(reason->text,
-                "; computing itself took the busiest worker %.2f times its even share of the "
-                "sequential time: workers slowed each other down, or it had more to do",
-                slower);
+                "was extra computing: a task of %s took %s more CPU time in a worker than in the "
+                "plain loop",
+                lesson_time_text(task), lesson_time_text(more_cpu));
+    else
+        fprintf(reason->text,
+                "was extra computing: the busiest worker did more than its even share "
+                "or had to share its core");
+}
+
+/* The losses that make up a quarter or more of all, the largest first. */
+static void say_losses(const struct reason *reason)
+{
+    const struct pool_phases *phases = &reason->figures->phases;
+    double left[LOSSES] = {
+        [LOSS_COPYING] = phases->send + phases->receive,
+        [LOSS_WAITING] = phases->wait,
+        [LOSS_COMPUTING] =
+            fmax(0.0, phases->compute - reason->sequential->wall_median / reason->best)};
+    const double all = left[LOSS_COPYING] + left[LOSS_WAITING] + left[LOSS_COMPUTING];
+    if (all < SMALL * reason->figures->wall_median)
+        return;
+    for (int i = 0; i < LOSSES; i++) {
+        enum loss largest = LOSS_COPYING;
+        for (enum loss loss = LOSS_WAITING; loss < LOSSES; loss++)
+            if (left[loss] > left[largest])
+                largest = loss;
+        if (left[largest] < 0.25 * all)
+            break;
+        say_loss(reason, largest, left[largest]);
+        left[largest] = 0.0;
+    }
 }
 
 /* When does the start-up pay? */
@@ -202,7 +229,7 @@ static void say_start_up(const struct reason *reason)
         fprintf(reason->text, "; each task wins %s, so a new pool pays from about %.0f tasks on",
                 lesson_time_text(gain), ceil(figures->startup / gain));
     else
-        fprintf(reason->text, "; a task wins nothing (%s instead of %s), so more tasks do not help",
+        fprintf(reason->text, "; a task took %s instead of %s, which sets nothing against it",
                 lesson_time_text(figures->wall_median / tasks), lesson_time_text(task));
 }
 
@@ -217,7 +244,7 @@ static void why_processes(const struct reason *reason)
         else
             fprintf(reason->text, "; %.2f cores were busy", figures->cores_busy);
     } else if (figures->workers == 1 || figures->chunks > 0) {
-        say_largest_phase(reason);
+        say_losses(reason);
     }
     say_start_up(reason);
 }

@@ -1,0 +1,99 @@
+#include "common/lesson/internal.h"
+#include <math.h>
+#include <stdlib.h>
+
+#define MOST_STEPS 40
+
+enum way { THREADS, COPIED, SHARED, WAYS };
+
+static const char *const way_names[WAYS] = {"threads", "processes, copy", "processes, shared"};
+
+struct step {
+    size_t size;
+    double task;          /* seconds of one task, sequentially */
+    double speedup[WAYS]; /* NAN: was not asked for */
+};
+
+static double speedup(const struct lesson_results *results, int workers, enum way way)
+{
+    const struct lesson_figures *figures =
+        way == THREADS ? lesson_find(results, LESSON_THREADS, workers, LESSON_DEFAULT_TRANSFER)
+                       : lesson_find(results, LESSON_PROCESSES, workers,
+                                     way == COPIED ? LESSON_COPY : LESSON_SHARED);
+    return figures ? figures->speedup : NAN;
+}
+
+static struct step measure_step(struct lesson *lesson, const struct lesson_workload *workload,
+                                const char *size_name, size_t size, int workers)
+{
+    char name[128];
+    struct lesson_workload quiet = *workload;
+    snprintf(name, sizeof name, "%s, %s %zu", workload->name, size_name, size);
+    quiet.name = name;
+    quiet.workers = (const int[]){workers, 0};
+    quiet.grow = NULL;
+    quiet.quiet = true;
+    const struct lesson_results *results = lesson_measure(lesson, &quiet);
+    struct step step = {.size = size,
+                        .task = results->figures[0].wall_median /
+                                (double)(workload->tasks ? *workload->tasks : 1)};
+    for (enum way way = 0; way < WAYS; way++)
+        step.speedup[way] = speedup(results, workers, way);
+    return step;
+}
+
+/* Where the speedup goes above 1 for good: after the last step at which it is not, between that
+ * step and the next, on a logarithmic scale. */
+static void print_break_even(struct lesson *lesson, const struct step *steps, int count,
+                             enum way way)
+{
+    int above = count;
+    while (above > 0 && steps[above - 1].speedup[way] > 1.0)
+        above--;
+    if (isnan(steps[0].speedup[way]))
+        return;
+    if (above == 0) {
+        lesson_print(lesson, "  %-18s pay at every size measured, from %s of work per task\n",
+                     way_names[way], lesson_time_text(steps[0].task));
+    } else if (above == count) {
+        lesson_print(lesson, "  %-18s do not pay at any size measured, up to %s of work per task\n",
+                     way_names[way], lesson_time_text(steps[count - 1].task));
+    } else {
+        const struct step *before = &steps[above - 1], *after = &steps[above];
+        const double low = log(before->speedup[way]), high = log(after->speedup[way]);
+        const double task =
+            before->task * pow(after->task / before->task, low < high ? -low / (high - low) : 0.0);
+        lesson_print(lesson, "  %-18s pay from about %s of work per task\n", way_names[way],
+                     lesson_time_text(task));
+    }
+}
+
+void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
+                  const char *size_name, size_t *size, size_t first, size_t last)
+{
+    const size_t original = *size;
+    const int workers = lesson->options.workers[lesson->options.worker_count - 1];
+    struct step steps[MOST_STEPS];
+    int count = 0;
+
+    lesson_heading(lesson, workload->title);
+    lesson_print(lesson, "%10s %15s", size_name, "work per task");
+    for (enum way way = 0; way < WAYS; way++)
+        lesson_print(lesson, " %18s", way_names[way]);
+    lesson_print(lesson, "   (speedup, %d worker%s)\n", workers, workers == 1 ? "" : "s");
+    for (*size = first; *size <= last && count < MOST_STEPS; *size *= 2) {
+        const struct step step = measure_step(lesson, workload, size_name, *size, workers);
+        lesson_print(lesson, "%10zu %15s", step.size, lesson_time_text(step.task));
+        for (enum way way = 0; way < WAYS; way++)
+            if (isnan(step.speedup[way]))
+                lesson_print(lesson, " %18s", "-");
+            else
+                lesson_print(lesson, " %17.2fx", step.speedup[way]);
+        lesson_print(lesson, "\n");
+        steps[count++] = step;
+    }
+    *size = original;
+    lesson_print(lesson, "Break-even, the start of the pool not counted:\n");
+    for (enum way way = 0; way < WAYS && count > 0; way++)
+        print_break_even(lesson, steps, count, way);
+}

@@ -1,0 +1,807 @@
+/* test_lesson.c - common/lesson: its functions by themselves, and tests/lesson_probe.c, a small
+ * chapter, as a program: command lines good and bad, JSON, files, signals, OpenBLAS's kernels. */
+#include "common/lesson/internal.h"
+#include <check.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+    #define SANITIZED 1
+#elif defined __has_feature
+    #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+        #define SANITIZED 1
+    #endif
+#endif
+#ifndef SANITIZED
+    #define SANITIZED 0
+#endif
+
+/* ---- Numbers from text -------------------------------------------------------------------------
+ */
+
+START_TEST(integers_are_taken_whole_or_not_at_all)
+{
+    static const char *const bad[] = {"",
+                                      "-",
+                                      " 1",
+                                      "1 ",
+                                      "+1",
+                                      "1.0",
+                                      "0x10",
+                                      "12abc",
+                                      "1e3",
+                                      "--1",
+                                      "1\n",
+                                      "one",
+                                      "-11",
+                                      "101",
+                                      "- 1",
+                                      "9223372036854775808",
+                                      "99999999999999999999999"};
+    int64_t value = 77;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ck_assert_msg(parse_integer(bad[i], -10, 100, &value) == -1, "'%s' was taken", bad[i]);
+        ck_assert_int_eq(value, 77);
+    }
+    ck_assert_int_eq(parse_integer("-10", -10, 100, &value), 0);
+    ck_assert_int_eq(value, -10);
+    ck_assert_int_eq(parse_integer("0100", -10, 100, &value), 0);
+    ck_assert_int_eq(value, 100);
+    ck_assert_int_eq(parse_integer("9223372036854775807", 0, INT64_MAX, &value), 0);
+    ck_assert(value == INT64_MAX);
+    ck_assert_int_eq(parse_integer("-9223372036854775808", INT64_MIN, INT64_MAX, &value), 0);
+    ck_assert(value == INT64_MIN);
+}
+END_TEST
+
+START_TEST(reals_are_taken_whole_or_not_at_all)
+{
+    static const char *const bad[] = {"",   ".",   "nan",  "inf",     "0x1p3", " 1",
+                                      "1 ", "1s",  "+1",   "1e",      "1e999", "-1",
+                                      "11", "1,5", "1.5.", "infinity"};
+    double value = 7.0;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ck_assert_msg(parse_real(bad[i], 0.0, 10.0, &value) == -1, "'%s' was taken", bad[i]);
+        ck_assert_double_eq(value, 7.0);
+    }
+    ck_assert_int_eq(parse_real("1.5", 0.0, 10.0, &value), 0);
+    ck_assert_double_eq(value, 1.5);
+    ck_assert_int_eq(parse_real("1e-3", 0.001, 10.0, &value), 0);
+    ck_assert_double_eq(value, 1e-3);
+    ck_assert_int_eq(parse_real(".25", 0.0, 10.0, &value), 0);
+    ck_assert_double_eq(value, 0.25);
+}
+END_TEST
+
+START_TEST(shapes)
+{
+    static const char *const bad[] = {
+        "",    "x",   "5x",    "x5",   "5x5x5", "4",
+        "5x4", "5X5", "5 x 5", "-5x5", "101x5", "00000000000000000000000000000000000000005x5"};
+    size_t shape[2] = {1, 2};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        ck_assert_msg(parse_shape(bad[i], 5, 100, shape) == -1, "'%s' was taken", bad[i]);
+    ck_assert(shape[0] == 1 && shape[1] == 2);
+    ck_assert_int_eq(parse_shape("64", 5, 100, shape), 0);
+    ck_assert(shape[0] == 64 && shape[1] == 64);
+    ck_assert_int_eq(parse_shape("5x100", 5, 100, shape), 0);
+    ck_assert(shape[0] == 5 && shape[1] == 100);
+}
+END_TEST
+
+START_TEST(lists)
+{
+    static const char *const bad_workers[] = {"",     ",",    "1,",  ",1",  "1,,2", "0",
+                                              "1,-2", "1025", "1;2", "two", "1, 2"};
+    static const char *const bad_modes[] = {"",       ",",       "threads,", "gil,,gil",
+                                            "thread", "Threads", "all,gil",  "threads gil"};
+    int workers[POOL_MAX_WORKERS];
+    bool modes[LESSON_MODES] = {false};
+    size_t count = 99;
+    for (size_t i = 0; i < sizeof bad_workers / sizeof *bad_workers; i++)
+        ck_assert_msg(parse_workers(bad_workers[i], workers, &count) == -1, "'%s' was taken",
+                      bad_workers[i]);
+    for (size_t i = 0; i < sizeof bad_modes / sizeof *bad_modes; i++)
+        ck_assert_msg(parse_modes(bad_modes[i], modes) == -1, "'%s' was taken", bad_modes[i]);
+    ck_assert_int_eq(parse_workers("4,1,4,1024,1", workers, &count), 0);
+    ck_assert_uint_eq(count, 3);
+    ck_assert(workers[0] == 4 && workers[1] == 1 && workers[2] == 1024);
+    ck_assert_int_eq(parse_modes("gil,threads,gil", modes), 0);
+    ck_assert(!modes[LESSON_SEQUENTIAL] && modes[LESSON_THREADS] && modes[LESSON_GIL] &&
+              !modes[LESSON_PROCESSES]);
+    ck_assert_int_eq(parse_modes("all", modes), 0);
+    ck_assert(modes[0] && modes[1] && modes[2] && modes[3]);
+}
+END_TEST
+
+START_TEST(texts_of_times_and_bytes)
+{
+    static const struct {
+        double value;
+        const char *text;
+    } times[] = {{0.0, "0 s"},          {1e-9, "1.00 ns"},    {3.21e-3, "3.21 ms"},
+                 {12.34e-6, "12.3 us"}, {999.4e-6, "999 us"}, {999.6e-6, "1.00 ms"},
+                 {0.5, "500 ms"},       {1.0, "1.00 s"},      {59.96, "60.0 s"},
+                 {3600.0, "3600 s"},    {-2e-3, "-2.00 ms"},  {9.996e-3, "10.0 ms"}},
+      sizes[] = {{0.0, "0 B"},      {999.0, "999 B"}, {1000.0, "1.0 kB"},  {6.4e6, "6.4 MB"},
+                 {9.96e6, "10 MB"}, {64e6, "64 MB"},  {999.6e6, "1.0 GB"}, {1.5e12, "1.5 TB"}};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        ck_assert_str_eq(lesson_time_text(times[i].value), times[i].text);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        ck_assert_str_eq(lesson_bytes_text(sizes[i].value), sizes[i].text);
+    ck_assert_str_eq(lesson_range_text(1.5e-3, 0.9e-3, 20e-3), "1.50 [0.90 - 20.0] ms");
+}
+END_TEST
+
+START_TEST(medians)
+{
+    double one[] = {3.0}, odd[] = {5.0, 1.0, 3.0}, even[] = {4.0, 1.0, 3.0, 2.0};
+    ck_assert_double_eq(median(one, 1), 3.0);
+    ck_assert_double_eq(median(odd, 3), 3.0);
+    ck_assert_double_eq(median(even, 4), 2.5);
+    ck_assert(even[0] == 1.0 && even[3] == 4.0);
+}
+END_TEST
+
+/* ---- The machine
+ * --------------------------------------------------------------------------------- */
+
+START_TEST(cgroup_quotas)
+{
+    ck_assert_double_eq(cgroup_cpus("150000 100000\n"), 1.5);
+    ck_assert(isinf(cgroup_cpus("max 100000\n")));
+    ck_assert(isinf(cgroup_cpus("")));
+    ck_assert(isinf(cgroup_cpus("100000\n")));
+    ck_assert(isinf(cgroup_cpus("100000 0\n")));
+    ck_assert_double_eq(cgroup_v1_cpus("200000\n", "100000\n"), 2.0);
+    ck_assert(isinf(cgroup_v1_cpus("-1\n", "100000\n")));
+}
+END_TEST
+
+START_TEST(cgroup_paths)
+{
+    static const char text[] = "4:memory:/a/b\n3:cpuset:/c\n2:cpu,cpuacct:/d:e\n0::/user.slice/x\n";
+    char path[64];
+    ck_assert(cgroup_path(text, "", path, sizeof path));
+    ck_assert_str_eq(path, "/user.slice/x");
+    ck_assert(cgroup_path(text, "cpu", path, sizeof path));
+    ck_assert_str_eq(path, "/d:e");
+    ck_assert(cgroup_path(text, "memory", path, sizeof path));
+    ck_assert_str_eq(path, "/a/b");
+    ck_assert(!cgroup_path(text, "pids", path, sizeof path));
+    ck_assert(!cgroup_path("4:memory:/a\n", "", path, sizeof path));
+    ck_assert(!cgroup_path("nonsense\n\n", "cpu", path, sizeof path));
+    ck_assert(!cgroup_path(text, "", path, 4));
+}
+END_TEST
+
+START_TEST(memory_is_known)
+{
+    const double memory = machine_memory();
+    ck_assert(memory > 1e6 && memory < 1e18);
+}
+END_TEST
+
+START_TEST(blas_candidates)
+{
+    const struct cpu_features none = {false, false}, avx2 = {true, false}, avx512 = {true, true};
+    ck_assert_str_eq(blas_candidate("Prescott", avx512, 0), "SKYLAKEX");
+    ck_assert_str_eq(blas_candidate("Prescott", avx512, 1), "HASWELL");
+    ck_assert_ptr_null(blas_candidate("Prescott", avx512, 2));
+    ck_assert_str_eq(blas_candidate("core2", avx2, 0), "HASWELL");
+    ck_assert_ptr_null(blas_candidate("Core2", avx2, 1));
+    ck_assert_ptr_null(blas_candidate("Generic", none, 0));
+    ck_assert_ptr_null(blas_candidate("SkylakeX", avx512, 0));
+    ck_assert_ptr_null(blas_candidate("Cooperlake", avx512, 0));
+    ck_assert_ptr_null(blas_candidate("Zen", avx512, 0));
+    ck_assert_ptr_null(blas_candidate("neoversen1", none, 0));
+}
+END_TEST
+
+START_TEST(this_blas_is_right)
+{
+    ck_assert(blas_is_right());
+}
+END_TEST
+
+/* ---- Why
+ * ----------------------------------------------------------------------------------------- */
+
+static struct lesson_figures figures_of(enum lesson_mode mode, int workers, double wall, double cpu,
+                                        double sequential)
+{
+    return (struct lesson_figures){.mode = mode,
+                                   .workers = workers,
+                                   .transfer = LESSON_COPY,
+                                   .wall_median = wall,
+                                   .cpu_median = cpu,
+                                   .cores_busy = cpu / wall,
+                                   .speedup = sequential / wall,
+                                   .efficiency = sequential / wall / workers,
+                                   .matches = true,
+                                   .tasks = 100,
+                                   .chunks = 8};
+}
+
+static void expect_why(const struct lesson_figures *figures, int cores, const char *has,
+                       const char *has_not)
+{
+    const struct lesson_figures sequential = figures_of(
+        LESSON_SEQUENTIAL, 1, figures->wall_median * figures->speedup,
+        figures->wall_median * figures->speedup, figures->wall_median * figures->speedup);
+    char *text = why_text(figures, &sequential, cores, 0.005);
+    ck_assert_ptr_nonnull(text);
+    ck_assert_msg(strstr(text, has) != NULL, "no '%s' in: %s", has, text);
+    if (has_not)
+        ck_assert_msg(strstr(text, has_not) == NULL, "'%s' in: %s", has_not, text);
+    ck_assert_ptr_null(strchr(text, '\n'));
+    free(text);
+}
+
+START_TEST(reasons_follow_from_the_figures)
+{
+    struct lesson_figures f = figures_of(LESSON_THREADS, 2, 0.51, 1.0, 1.0);
+    expect_why(&f, 2, "1.96x as fast", "only");
+    f = figures_of(LESSON_THREADS, 8, 0.51, 1.0, 1.0);
+    expect_why(&f, 2, "8 threads took turns on 2 cores", NULL);
+    f = figures_of(LESSON_THREADS, 4, 0.5, 1.0, 1.0);
+    f.tasks = 2;
+    expect_why(&f, 4, "only 2 tasks to share", NULL);
+    f = figures_of(LESSON_THREADS, 2, 0.67, 1.0, 1.0);
+    f.tasks = 3;
+    expect_why(&f, 2, "3 tasks do not divide evenly: one core does 2 of them, so 1.50x", NULL);
+    f = figures_of(LESSON_THREADS, 2, 0.9, 1.8, 1.0);
+    expect_why(&f, 2, "1.80 times the CPU time", "waited");
+    f = figures_of(LESSON_THREADS, 2, 0.9, 1.0, 1.0);
+    expect_why(&f, 2, "only 1.11 of 2 cores were busy", "CPU time");
+    f = figures_of(LESSON_THREADS, 2, 20e-6, 25e-6, 10e-6);
+    expect_why(&f, 2, "sharing it out cost 15.0 us", NULL);
+
+    f = figures_of(LESSON_GIL, 2, 1.0, 1.0, 1.0);
+    f.gil = (struct gil_statistics){.acquired = 300, .switches = 200, .forced = 199};
+    expect_why(&f, 2, "one of the 2 threads compute at a time; it changed hands 200 times, 199",
+               "lost");
+    f = figures_of(LESSON_GIL, 2, 0.52, 1.0, 1.0);
+    f.gil.acquired = 200;
+    expect_why(&f, 2, "did not hold the lock", "at a time");
+    f = figures_of(LESSON_GIL, 2, 1.5, 1.5, 1.0);
+    f.gil = (struct gil_statistics){.acquired = 1000, .switches = 10};
+    expect_why(&f, 2, "taken 1000 times, and 500 us was lost each time", "forced");
+    f = figures_of(LESSON_GIL, 1, 1.0, 1.0, 1.0);
+    expect_why(&f, 2, "nobody to share", NULL);
+
+    f = figures_of(LESSON_PROCESSES, 2, 0.51, 1.0, 1.0);
+    f.startup = 0.049;
+    f.phases = (struct pool_phases){.compute = 0.5, .wait = 0.01};
+    expect_why(&f, 2,
+               "9.6 % on top; each task wins 4.90 ms, so a new pool pays from about 10 tasks",
+               "copying");
+    f = figures_of(LESSON_PROCESSES, 2, 3.2e-3, 6e-3, 6e-3);
+    f.startup = 12.8e-3;
+    f.phases = (struct pool_phases){.compute = 3.1e-3, .wait = 0.1e-3};
+    expect_why(&f, 2, "80 % of it for starting 2 workers", NULL);
+    f = figures_of(LESSON_PROCESSES, 2, 2.0, 2.0, 1.0);
+    f.phases = (struct pool_phases){.send = 0.7, .compute = 0.5, .receive = 0.7, .wait = 0.1};
+    f.bytes_copied = 6400000;
+    expect_why(&f, 2, "70 % of the time (1.40 s) went into copying 6.4 MB", "waiting");
+    f.phases = (struct pool_phases){.send = 0.05, .compute = 0.5, .wait = 1.45};
+    expect_why(&f, 2, "waiting for workers to wake up, for 8 chunks", "copying");
+    f = figures_of(LESSON_PROCESSES, 2, 2.0, 4.0, 1.0);
+    f.phases = (struct pool_phases){.compute = 2.0};
+    expect_why(&f, 2, "a task of 10.0 ms took 30.0 ms more CPU time in a worker", "copying");
+
+    f.matches = false;
+    expect_why(&f, 2, "the results are wrong", "sequential");
+    f.matches = true;
+    f.tasks = 0;
+    expect_why(&f, 2, "no task to run", NULL);
+}
+END_TEST
+
+/* ---- The probe as a program
+ * ------------------------------------------------------------------------ */
+
+static char build_directory[4096], directory[] = "test_lesson.XXXXXX";
+
+struct outcome {
+    int status; /* exit status, or 128 + the signal */
+    char output[65536], errors[16384];
+};
+
+static void slurp(const char *name, char *text, size_t size)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    FILE *file = fopen(path, "r");
+    ck_assert_msg(file != NULL, "%s: %s", path, strerror(errno));
+    const size_t length = fread(text, 1, size - 1, file);
+    ck_assert_int_eq(ferror(file), 0);
+    text[length] = '\0';
+    fclose(file);
+}
+
+/* Runs a shell line in which $P is the probe, $D a directory, and $F the fake OpenBLAS. */
+static struct outcome *shell(const char *line)
+{
+    static struct outcome outcome;
+    char command[16384];
+    snprintf(command, sizeof command,
+             "P='%s/lesson_probe' F='%s/libfake_prescott.so' D='%s'; "
+             "{ %s; } >$D/output 2>$D/errors </dev/null",
+             build_directory, build_directory, directory, line);
+    const int status = system(command);
+    ck_assert_int_ne(status, -1);
+    outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    slurp("output", outcome.output, sizeof outcome.output);
+    slurp("errors", outcome.errors, sizeof outcome.errors);
+    return &outcome;
+}
+
+static json_t *probe_json(const char *line)
+{
+    const struct outcome *outcome = shell(line);
+    json_error_t error;
+    ck_assert_msg(outcome->status == 0, "%s: status %d, %s", line, outcome->status,
+                  outcome->errors);
+    json_t *document = json_loads(outcome->output, 0, &error);
+    ck_assert_msg(document != NULL, "%s: %s in: %s", line, error.text, outcome->output);
+    return document;
+}
+
+static const char *machine_text(json_t *document, const char *key)
+{
+    const char *text =
+        json_string_value(json_object_get(json_object_get(document, "machine"), key));
+    ck_assert_msg(text != NULL, "no machine.%s", key);
+    return text;
+}
+
+static size_t count_lines(const char *text)
+{
+    size_t lines = 0;
+    for (; *text; text++)
+        lines += *text == '\n';
+    return lines;
+}
+
+START_TEST(bad_command_lines_say_one_line_and_write_nothing)
+{
+    static const struct {
+        const char *arguments, *names;
+    } bad[] = {
+        {"--bogus", "--bogus"},
+        {"-z", "'z'"},
+        {"--tasks", "--tasks"},
+        {"--tasks ''", "--tasks: ''"},
+        {"--tasks 12abc", "--tasks: '12abc'"},
+        {"--tasks -1", "at least 0"},
+        {"--tasks ' 5'", "--tasks"},
+        {"--tasks 99999999999999999999", "--tasks"},
+        {"--tasks 9223372036854775807", "--tasks 9223372036854775807: needs"},
+        {"--tasks 1000000000000", "are available"},
+        {"--tasks \"$(printf '1\\n2')\"", "--tasks: '1?2'"},
+        {"--small-number 60001", "from 0 to 60000"},
+        {"--add 1.5", "--add"},
+        {"--size 4", "from 5 to 4096"},
+        {"--size 5x", "--size"},
+        {"--size 5x5x5", "--size"},
+        {"--mode some", "--mode: 'some'"},
+        {"-m gil,", "sequential, threads, gil and processes"},
+        {"-w 0", "from 1 to 1024"},
+        {"-w 1,,2", "--workers"},
+        {"--workers=1025", "--workers"},
+        {"-r 0", "--repeats"},
+        {"-r 1001", "--repeats"},
+        {"--seconds 0", "from 0.001 to 3600"},
+        {"--seconds nan", "--seconds"},
+        {"--seed -1", "from 0 to 4294967295"},
+        {"--seed 4294967296", "--seed"},
+        {"--schedule fair", "static, dynamic, guided or auto"},
+        {"--schedule static,0", "--schedule"},
+        {"--chunksize 0", "--chunksize"},
+        {"--start-method thread", "forkserver, fork or spawn"},
+        {"--transfer none", "copy, shared or both"},
+        {"--switch-interval 0", "--switch-interval"},
+        {"--save ''", "--save"},
+        {"--output ''", "--output"},
+        {"--input ''", "--input"},
+        {"--json - --csv -", "--json and --csv"},
+        {"--kill-worker=yes", "--kill-worker"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char line[256];
+        snprintf(line, sizeof line, "$P --json $D/bad.json %s", bad[i].arguments);
+        const struct outcome *outcome = shell(line);
+        ck_assert_msg(outcome->status == 2, "%s: status %d", bad[i].arguments, outcome->status);
+        ck_assert_msg(count_lines(outcome->errors) == 1, "%s: %s", bad[i].arguments,
+                      outcome->errors);
+        ck_assert_msg(strncmp(outcome->errors, "00_lesson_probe: ", 17) == 0, "%s",
+                      outcome->errors);
+        ck_assert_msg(strstr(outcome->errors, bad[i].names) != NULL, "no '%s' in: %s", bad[i].names,
+                      outcome->errors);
+        ck_assert_msg(!*outcome->output, "%s: %s", bad[i].arguments, outcome->output);
+        ck_assert_int_ne(access("bad.json", F_OK), 0);
+    }
+}
+END_TEST
+
+START_TEST(places_that_cannot_be_written_fail_at_once)
+{
+    static const char *const lines[] = {
+        "$P --json /nonexistent/x.json", "$P --csv /nonexistent/x.csv", "$P --json $D",
+        "$P --save /proc/self/x", "touch $D/file; $P --save $D/file/x"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        const struct outcome *outcome = shell(lines[i]);
+        ck_assert_msg(outcome->status == 1, "%s: %d", lines[i], outcome->status);
+        ck_assert_msg(count_lines(outcome->errors) == 1 && !*outcome->output, "%s: %s%s", lines[i],
+                      outcome->errors, outcome->output);
+    }
+}
+END_TEST
+
+START_TEST(help_and_version)
+{
+    const struct outcome *outcome = shell("$P --help");
+    ck_assert_int_eq(outcome->status, 0);
+    const char *own = strstr(outcome->output, "--kill-worker"),
+               *common = strstr(outcome->output, "--repeats");
+    ck_assert(own && common && own < common);
+    ck_assert_ptr_nonnull(strstr(outcome->output, "A probe of the lesson"));
+    ck_assert_ptr_nonnull(strstr(outcome->output, "how many cubes (default 100)"));
+    outcome = shell("$P --version");
+    ck_assert_int_eq(outcome->status, 0);
+    ck_assert_int_eq(strncmp(outcome->output, "00_lesson_probe (forkjoin) ", 27), 0);
+    ck_assert_uint_eq(count_lines(outcome->output), 1);
+}
+END_TEST
+
+START_TEST(lost_output_is_an_error)
+{
+    static const char *const lines[] = {"$P -r 1 >/dev/full",       "$P -r 1 --json - >/dev/full",
+                                        "$P -r 1 --csv /dev/full",  "$P --help >/dev/full",
+                                        "$P -r 1 --json /dev/full", "$P -r 1 >&-"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        const struct outcome *outcome = shell(lines[i]);
+        ck_assert_msg(outcome->status == 1, "%s: %d", lines[i], outcome->status);
+        ck_assert_msg(count_lines(outcome->errors) == 1, "%s: %s", lines[i], outcome->errors);
+    }
+}
+END_TEST
+
+START_TEST(quiet_is_quiet_and_the_table_is_plain)
+{
+    const struct outcome *outcome = shell("$P --quiet -r 2 -w 2");
+    ck_assert_int_eq(outcome->status, 0);
+    ck_assert_str_eq(outcome->output, "");
+    ck_assert_str_eq(outcome->errors, "");
+    outcome = shell("$P -r 2 -w 1,2,64 --transfer both");
+    ck_assert_int_eq(outcome->status, 0);
+    ck_assert_ptr_null(strchr(outcome->output, '\033'));
+    ck_assert_str_eq(outcome->errors, "");
+    ck_assert_ptr_nonnull(strstr(outcome->output, "processes, shared      64"));
+    ck_assert_ptr_nonnull(strstr(outcome->output, "64 workers are more than the cores"));
+    size_t column = 0;
+    for (const char *c = outcome->output; *c; c++) {
+        column = *c == '\n' ? 0 : column + 1;
+        ck_assert_uint_le(column, 100);
+    }
+    outcome = shell("OMP_THREAD_LIMIT=1 $P -r 1");
+    ck_assert_ptr_nonnull(strstr(outcome->output, "OpenMP     OFF"));
+    outcome = shell("OMP_NUM_THREADS=3 $P -r 1");
+    ck_assert_ptr_nonnull(strstr(outcome->output, "workers    3 (OMP_NUM_THREADS says so"));
+    outcome = shell("OMP_NUM_THREADS=3 $P -r 1 -w 2");
+    ck_assert_ptr_nonnull(strstr(outcome->output, "workers    2 (--workers says so"));
+}
+END_TEST
+
+/* Checks one entry of "runs" and returns its mode. */
+static const char *check_run_entry(json_t *run)
+{
+    const char *workload, *mode;
+    int workers, repeats, matches;
+    double minimum, middle, maximum, cpu, busy, speedup, efficiency, startup, phase[4];
+    json_int_t bytes, tasks, chunks;
+    json_error_t error;
+    const int bad = json_unpack_ex(
+        run, &error, 0,
+        "{s:s, s:s, s:i, s:i, s:{s:F, s:F, s:F}, s:{s:F}, s:F, s:F, s:F, s:b, s:F, s:{s:F, s:F, "
+        "s:F, s:F}, s:I, s:I, s:I}",
+        "workload", &workload, "mode", &mode, "workers", &workers, "repeats", &repeats, "wall_s",
+        "min", &minimum, "median", &middle, "max", &maximum, "cpu_s", "median", &cpu, "cores_busy",
+        &busy, "speedup", &speedup, "efficiency", &efficiency, "matches_sequential", &matches,
+        "startup_s", &startup, "phases_s", "send", &phase[0], "compute", &phase[1], "receive",
+        &phase[2], "wait", &phase[3], "bytes_copied", &bytes, "tasks", &tasks, "chunks", &chunks);
+    ck_assert_msg(bad == 0, "%s", error.text);
+    ck_assert_str_eq(workload, "cubes");
+    ck_assert(minimum > 0.0 && minimum <= middle && middle <= maximum);
+    ck_assert(cpu >= 0.0 && repeats == 3 && matches && tasks == 1001);
+    ck_assert(fabs(efficiency * workers - speedup) <= 1e-9 * speedup);
+    ck_assert(fabs(busy * middle - cpu) <= 1e-9 * (cpu + 1e-9));
+    const json_t *transfer = json_object_get(run, "transfer");
+    if (strcmp(mode, "processes") == 0) {
+        const bool shared = strcmp(json_string_value(transfer), "shared") == 0;
+        ck_assert_str_eq(json_string_value(json_object_get(run, "start_method")), "forkserver");
+        ck_assert(startup > 0.0 && phase[1] > 0.0);
+        ck_assert_int_eq(bytes, shared ? 0 : 2 * 8 * 1001);
+        ck_assert_int_eq(chunks, 11);
+    } else {
+        ck_assert(json_is_null(transfer) && startup == 0.0 && bytes == 0);
+    }
+    return mode;
+}
+
+START_TEST(json_has_everything)
+{
+    json_t *document = probe_json("$P --tasks 1001 -r 3 -w 2,3 --transfer both --json - "
+                                  "--chunksize 91 --seed 7 --size 9x8 --input a b c --add -3");
+    json_t *parameters = json_object_get(document, "parameters"), *run;
+    size_t i, modes[LESSON_MODES] = {0};
+    ck_assert_str_eq(json_string_value(json_object_get(document, "chapter")), "00_lesson_probe");
+    ck_assert_ptr_nonnull(json_string_value(json_object_get(document, "version")));
+    ck_assert_int_eq(json_integer_value(json_object_get(document, "seed")), 7);
+    ck_assert_ptr_nonnull(machine_text(document, "cpu"));
+    ck_assert_ptr_nonnull(machine_text(document, "isa"));
+    ck_assert_ptr_nonnull(machine_text(document, "compiler"));
+    ck_assert_ptr_nonnull(
+        strstr(machine_text(document, "blas"), machine_text(document, "blas_core")));
+    json_t *expected = json_pack("{s:i, s:i, s:i, s:[i, i], s:n, s:n, s:[s, s, s], s:b}", "tasks",
+                                 1001, "add", -3, "small_number", 0, "size", 9, 8, "output",
+                                 "wrong", "input", "a", "b", "c", "kill_worker", 0);
+    ck_assert(json_equal(parameters, expected));
+    json_decref(expected);
+    json_array_foreach(json_object_get(document, "runs"), i, run)
+        modes[parse_name(check_run_entry(run), lesson_mode_names, LESSON_MODES)]++;
+    ck_assert(modes[LESSON_SEQUENTIAL] == 1 && modes[LESSON_THREADS] == 2 &&
+              modes[LESSON_GIL] == 2 && modes[LESSON_PROCESSES] == 4);
+    json_decref(document);
+}
+END_TEST
+
+START_TEST(files_are_written)
+{
+    char text[16384];
+    const struct outcome *outcome =
+        shell("$P --tasks 7 -r 2 -w 2 --json $D/a.json --csv $D/a.csv --save $D/deep/er");
+    ck_assert_int_eq(outcome->status, 0);
+    slurp("a.csv", text, sizeof text);
+    ck_assert_uint_eq(count_lines(text), 1 + 4);
+    size_t commas = 0, first = 0;
+    for (const char *c = text; *c; c++) {
+        commas += *c == ',';
+        if (*c == '\n') {
+            first = first ? first : commas;
+            ck_assert_uint_eq(commas, first);
+            commas = 0;
+        }
+    }
+    slurp("a.json", text, sizeof text);
+    json_t *document = json_loads(text, 0, NULL);
+    ck_assert_ptr_nonnull(document);
+    json_decref(document);
+    slurp("deep/er/cubes.npy", text, sizeof text);
+    ck_assert_int_eq(memcmp(text, "\x93NUMPY\x01\x00", 8), 0);
+}
+END_TEST
+
+START_TEST(seconds_change_the_size)
+{
+    json_t *document = probe_json("$P --seconds 0.001 -m sequential -r 1 --json -");
+    const json_int_t tasks =
+        json_integer_value(json_object_get(json_object_get(document, "parameters"), "tasks"));
+    ck_assert_int_gt(tasks, 10000); /* from 100: far more, on any machine */
+    json_decref(document);
+}
+END_TEST
+
+START_TEST(wrong_results_are_found)
+{
+    const struct outcome *outcome = shell("$P --wrong threads -r 2 -w 2");
+    ck_assert_int_eq(outcome->status, 1);
+    ck_assert_ptr_nonnull(strstr(outcome->output, " NO\n"));
+    ck_assert_ptr_nonnull(strstr(outcome->output, "the results are wrong"));
+    outcome = shell("$P --wrong threads-nothing -r 2 -w 2 --quiet --csv -");
+    ck_assert_int_eq(outcome->status, 1);
+    ck_assert_ptr_nonnull(strstr(outcome->output, ",false,"));
+    outcome = shell("$P --wrong processes -r 2 -w 2");
+    ck_assert_int_eq(outcome->status, 1);
+    ck_assert_uint_eq(count_lines(outcome->errors), 1);
+    ck_assert_ptr_nonnull(strstr(outcome->errors, "mode processes, 2 workers"));
+    ck_assert_ptr_nonnull(strstr(outcome->errors, "as asked"));
+}
+END_TEST
+
+START_TEST(start_methods)
+{
+    static const char *const methods[] = {"forkserver", "fork", "spawn"};
+    for (size_t i = 0; i < 3; i++) {
+        char line[128];
+        snprintf(line, sizeof line,
+                 "$P -m processes -r 2 -w 2 --transfer both --start-method %s --json -",
+                 methods[i]);
+        json_t *document = probe_json(line);
+        json_t *run = json_array_get(json_object_get(document, "runs"), 1);
+        ck_assert_str_eq(json_string_value(json_object_get(run, "start_method")), methods[i]);
+        json_decref(document);
+    }
+}
+END_TEST
+
+START_TEST(a_killed_worker_is_told_and_made_up_for)
+{
+    const struct outcome *outcome = shell("$P -m processes --kill-worker --tasks 200000 -r 3 -w 2");
+    ck_assert_msg(outcome->status == 0, "%s", outcome->errors);
+    ck_assert_msg(strstr(outcome->errors, "killed by signal 9") != NULL, "%s", outcome->errors);
+    ck_assert_ptr_nonnull(strstr(outcome->errors, "ran again on a new worker"));
+}
+END_TEST
+
+/* How many living processes have `mark` in their environment? A dead one that nobody has waited
+ * for has no environment any more. */
+static int count_marked(const char *mark)
+{
+    static char text[1 << 17];
+    glob_t list;
+    int count = 0;
+    ck_assert_int_eq(glob("/proc/[0-9]*/environ", 0, NULL, &list), 0);
+    for (size_t i = 0; i < list.gl_pathc; i++) {
+        const int fd = open(list.gl_pathv[i], O_RDONLY | O_CLOEXEC);
+        const ssize_t length = fd < 0 ? 0 : read(fd, text, sizeof text);
+        if (length > 0 && memmem(text, (size_t)length, mark, strlen(mark)))
+            count++;
+        if (fd >= 0)
+            close(fd);
+    }
+    globfree(&list);
+    return count;
+}
+
+/* Waits until at least (or, with none, until not a single) marked process lives; 20 s at most. */
+static void wait_for_marked(const char *mark, int least, bool none)
+{
+    int count = 0;
+    for (int i = 0; i < 2000; i++) {
+        count = count_marked(mark);
+        if (none ? count == 0 : count >= least)
+            return;
+        usleep(10000);
+    }
+    ck_abort_msg("%d processes live", count);
+}
+
+static void check_end_by(int signal_number)
+{
+    char program[4200], mark[64];
+    snprintf(program, sizeof program, "%s/lesson_probe", build_directory);
+    snprintf(mark, sizeof mark, "LESSON_TEST_MARK=%d.%d", (int)getpid(), signal_number);
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        signal(signal_number, SIG_DFL);
+        putenv(mark);
+        execl(program, "lesson_probe", "--tasks", "300000", "-r", "1000", "--quiet", "-w", "2",
+              (char *)NULL);
+        _exit(127);
+    }
+    wait_for_marked(mark, 4, false); /* itself, the helper, two workers: it runs */
+    usleep(100000);
+    ck_assert_int_eq(kill(child, signal_number), 0);
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == signal_number);
+    wait_for_marked(mark, 0, true);
+}
+
+START_TEST(signals_end_all_processes)
+{
+    check_end_by(SIGINT);
+    check_end_by(SIGTERM);
+    check_end_by(SIGKILL);
+}
+END_TEST
+
+/* ---- OpenBLAS's kernels
+ * ------------------------------------------------------------------------------ */
+
+static void expect_core(const char *environment, const char *core, const char *note)
+{
+    char line[512];
+    snprintf(line, sizeof line, "LD_PRELOAD=$F %s $P -m sequential -r 1 --json -", environment);
+    json_t *document = probe_json(line);
+    ck_assert_msg(strcmp(machine_text(document, "blas_core"), core) == 0, "%s: %s", environment,
+                  machine_text(document, "blas_core"));
+    ck_assert_msg(note ? strstr(machine_text(document, "blas_note"), note) != NULL
+                       : !*machine_text(document, "blas_note"),
+                  "%s: %s", environment, machine_text(document, "blas_note"));
+    json_decref(document);
+}
+
+START_TEST(generic_kernels_are_replaced_if_better_ones_are_right)
+{
+    const struct cpu_features features = cpu_features();
+    if (SANITIZED || !features.avx2_fma) {
+        fprintf(stderr, "SKIPPED: OpenBLAS's choice of kernels (%s)\n",
+                SANITIZED ? "a sanitizer does not let LD_PRELOAD in" : "the CPU has no AVX2");
+        return;
+    }
+    const char *best = features.avx512 ? "SkylakeX" : "Haswell";
+    const char *second = features.avx512 ? "Haswell" : "Prescott";
+    const char *variable = features.avx512 ? "FAKE_SKYLAKEX" : "FAKE_HASWELL";
+    char environment[128];
+    expect_core("", best, "slow Prescott kernels");
+    expect_core("OPENBLAS_CORETYPE=Core2", "Core2", NULL);
+    expect_core("OPENBLAS_CORETYPE=Prescott", "Prescott", NULL);
+    snprintf(environment, sizeof environment, "%s=wrong", variable);
+    expect_core(environment, second, "Prescott");
+    snprintf(environment, sizeof environment, "%s=crash", variable);
+    expect_core(environment, second, "Prescott");
+    snprintf(environment, sizeof environment, "%s=hang", variable);
+    expect_core(environment, second, "Prescott");
+    expect_core("FAKE_SKYLAKEX=wrong FAKE_HASWELL=crash", "Prescott", "keeps them");
+    expect_core("FORKJOIN_ENVIRONMENT=1", "Prescott", NULL); /* the guard holds */
+}
+END_TEST
+
+/* ---- Main
+ * -------------------------------------------------------------------------------------------- */
+
+static Suite *lesson_suite(void)
+{
+    Suite *suite = suite_create("lesson");
+    TCase *functions = tcase_create("functions"), *programs = tcase_create("programs");
+    tcase_add_test(functions, integers_are_taken_whole_or_not_at_all);
+    tcase_add_test(functions, reals_are_taken_whole_or_not_at_all);
+    tcase_add_test(functions, shapes);
+    tcase_add_test(functions, lists);
+    tcase_add_test(functions, texts_of_times_and_bytes);
+    tcase_add_test(functions, medians);
+    tcase_add_test(functions, cgroup_quotas);
+    tcase_add_test(functions, cgroup_paths);
+    tcase_add_test(functions, memory_is_known);
+    tcase_add_test(functions, blas_candidates);
+    tcase_add_test(functions, this_blas_is_right);
+    tcase_add_test(functions, reasons_follow_from_the_figures);
+    tcase_add_test(programs, bad_command_lines_say_one_line_and_write_nothing);
+    tcase_add_test(programs, places_that_cannot_be_written_fail_at_once);
+    tcase_add_test(programs, help_and_version);
+    tcase_add_test(programs, lost_output_is_an_error);
+    tcase_add_test(programs, quiet_is_quiet_and_the_table_is_plain);
+    tcase_add_test(programs, json_has_everything);
+    tcase_add_test(programs, files_are_written);
+    tcase_add_test(programs, seconds_change_the_size);
+    tcase_add_test(programs, wrong_results_are_found);
+    tcase_add_test(programs, start_methods);
+    tcase_add_test(programs, a_killed_worker_is_told_and_made_up_for);
+    tcase_add_test(programs, signals_end_all_processes);
+    tcase_add_test(programs, generic_kernels_are_replaced_if_better_ones_are_right);
+    tcase_set_timeout(programs, 100);
+    suite_add_tcase(suite, functions);
+    suite_add_tcase(suite, programs);
+    return suite;
+}
+
+int main(void)
+{
+    /* the probe and the fake library lie beside this program */
+    const ssize_t length = readlink("/proc/self/exe", build_directory, sizeof build_directory - 1);
+    if (length <= 0 || !mkdtemp(directory)) {
+        perror("test_lesson");
+        return 1;
+    }
+    build_directory[length] = '\0';
+    *strrchr(build_directory, '/') = '\0';
+    SRunner *runner = srunner_create(lesson_suite());
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    char command[64];
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    if (system(command) != 0)
+        return 1;
+    return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Compares common/kernels with the notebook's own code, run by NumPy in float64.
+
+Usage: kernels_oracle.py PROGRAM     (PROGRAM is the compiled kernels_numbers.c)
+
+Exit status: 0, 1 when a number differs, 77 (skipped) when NumPy is missing.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+except ImportError:
+    system_python = "/usr/bin/python3"  # a python3 earlier in PATH need not be the one with NumPy
+    if os.path.exists(system_python) and "KERNELS_ORACLE_SECOND_TRY" not in os.environ:
+        os.environ["KERNELS_ORACLE_SECOND_TRY"] = "1"
+        os.execv(system_python, [system_python] + sys.argv)
+    print(f"skipped: {sys.executable} has no NumPy")
+    sys.exit(77)
+
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+SEEDS = [0, 1, 42, 2**32 - 1]
+SIZES = [(5, 5), (5, 6), (6, 5), (7, 100), (100, 7), (19, 20), (20, 21), (64, 64), (33, 529)]
+SLICES_SIZES = [(128, 128), (480, 640), (5, 1029), (1080, 517), (600, 1050)]
+failures = 0
+
+
+def preprocess_image(image):
+    """The notebook's, pixel by pixel."""
+    image = (image - image.mean()) / (image.std() + 1e-8)
+    kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16.0
+    height, width = image.shape
+    blurred = np.zeros((height - 2, width - 2))
+    for i in range(height - 2):
+        for j in range(width - 2):
+            blurred[i, j] = np.sum(image[i:i + 3, j:j + 3] * kernel)
+
+    sobel_x = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    sobel_y = np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]])
+    gradient_x = np.zeros((height - 4, width - 4))
+    gradient_y = np.zeros((height - 4, width - 4))
+    for i in range(height - 4):
+        for j in range(width - 4):
+            patch = blurred[i:i + 3, j:j + 3]
+            gradient_x[i, j] = np.sum(patch * sobel_x)
+            gradient_y[i, j] = np.sum(patch * sobel_y)
+    return np.sqrt(gradient_x**2 + gradient_y**2)
+
+
+def preprocess_image_slices(image):
+    """The same for larger images: the loops over pixels as shifted slices."""
+    def filtered(image, kernel):
+        height, width = image.shape[0] - 2, image.shape[1] - 2
+        return sum(weight * image[i:i + height, j:j + width]
+                   for (i, j), weight in np.ndenumerate(kernel))
+
+    image = (image - image.mean()) / (image.std() + 1e-8)
+    blurred = filtered(image, np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16.0)
+    sobel_y = np.array([[-1.0, -2, -1], [0, 0, 0], [1, 2, 1]])
+    return np.sqrt(filtered(blurred, sobel_y.T)**2 + filtered(blurred, sobel_y)**2)
+
+
+def images(random, height, width):
+    """One image of each kind, by name."""
+    normal = random.randn(height, width)
+    ramp = np.add.outer(np.arange(height), 3 * np.arange(width)) / 7
+    return {
+        "normal": normal,
+        "bytes": random.randint(0, 256, (height, width)),
+        "mean 1000": 1000 + normal,
+        "mean 1e5": 1e5 + normal,
+        "mean -1e6": -1e6 + normal,
+        "tiny": 1e-20 * normal,
+        "ramp": ramp,
+        "constant": np.full((height, width), 123.456),
+    }
+
+
+def compare(result, expected, what):
+    global failures
+    if result.shape != expected.shape:
+        problem = f"shape {result.shape} instead of {expected.shape}"
+    elif not np.allclose(result, expected, **TOLERANCE):
+        problem = f"differs by {np.max(np.abs(result - expected)):.3g}"
+    else:
+        return
+    failures += 1
+    print(f"FAILED: {what}: {problem}")
+
+
+def run_kernels(room, kernels, array):
+    """The kernels' results on one float32 array."""
+    source = os.path.join(room, "input.npy")
+    targets = [os.path.join(room, f"{kernel}.npy") for kernel in kernels]
+    np.save(source, array)
+    triples = [word for pair in zip(kernels, targets) for word in (pair[0], source, pair[1])]
+    subprocess.run([sys.argv[1], *triples], check=True)
+    return {kernel: np.load(target) for kernel, target in zip(kernels, targets)}
+
+
+def check_edges(room, seed, size, reference):
+    for name, image in images(np.random.RandomState(seed), *size).items():
+        image = image.astype(np.float32)
+        expected = reference(image.astype(np.float64))
+        for kernel, edges in run_kernels(room, ["edges", "edges_naive"], image).items():
+            assert edges.dtype == np.float32, edges.dtype
+            compare(edges, expected, f"{kernel} of {size}, seed {seed}, {name}")
+
+
+def check_sums(room, seed):
+    random = np.random.RandomState(seed)
+    for shape in [(0,), (1,), (31,), (1000, 333), (10**6 + 1,)]:
+        x = (random.randn(*shape) + 100).astype(np.float32)
+        for kernel, total in run_kernels(room, ["sum", "sum_naive"], x).items():
+            compare(total, np.sum(x.astype(np.float64)), f"{kernel} of {shape}, seed {seed}")
+    for order in [0, 1, 2, 7, 200]:
+        x = random.randn(order, order).astype(np.float32)
+        expected = np.sum(np.dot(x.astype(np.float64), x.T.astype(np.float64)))
+        for kernel, total in run_kernels(room, ["product_sum", "product_sum_naive"], x).items():
+            compare(total, expected, f"{kernel} of order {order}, seed {seed}")
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="kernels_oracle.") as room:
+        for i, size in enumerate(SIZES):
+            check_edges(room, SEEDS[i % len(SEEDS)], size, preprocess_image)
+        for i, size in enumerate(SLICES_SIZES):
+            for seed in SEEDS[i % 2::2]:
+                check_edges(room, seed, size, preprocess_image_slices)
+        for seed in SEEDS:
+            check_sums(room, seed)
+    print(f"{failures} failed, with NumPy {np.__version__}")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -182,6 +182,19 @@ void lesson_heading(struct lesson *lesson, const char *text);
 const char *lesson_time_text(double seconds);
 const char *lesson_bytes_text(double bytes);
 
+/* Who ran a task, where, and what the program's counter was there after it. */
+struct lesson_trace {
+    pid_t process, thread;
+    int core;
+    long counter;
+};
+
+/* Draws a box for each thread that ran tasks, in the order of their first: threads of this process
+ * on one common memory, other processes beside this one, each with its own. counter: this
+ * process's. */
+void lesson_draw_traces(struct lesson *lesson, const struct lesson_trace *traces, size_t count,
+                        long counter);
+
 /* Writes an array to --save DIR as `file`; nothing without --save. */
 void lesson_save(struct lesson *lesson, const char *file, enum npy_type type, int dimensions,
                  const size_t *shape, const void *data);

@@ -140,7 +140,7 @@ static void print_phases(struct lesson *lesson, const struct lesson_results *res
 {
     if (!lesson_find(results, LESSON_PROCESSES, 0, LESSON_DEFAULT_TRANSFER))
         return;
-    lesson_print(lesson, "\n%s%-17s %7s %9s %9s %9s %9s %9s %9s %8s %6s%s\n",
+    lesson_print(lesson, "\n%s%-17s %7s %10s %8s %8s %8s %8s %8s %7s %7s%s\n",
                  colour(lesson, "\033[1m"), "where time went", "workers", "with start", "start-up",
                  "send", "compute", "receive", "wait", "copied", "chunks",
                  colour(lesson, "\033[0m"));
@@ -148,7 +148,7 @@ static void print_phases(struct lesson *lesson, const struct lesson_results *res
         const struct lesson_figures *figures = &results->figures[i];
         if (figures->mode != LESSON_PROCESSES)
             continue;
-        lesson_print(lesson, "%-17s %7d %10s %9s %9s %9s %9s %9s %8s %6zu\n", report_mode(figures),
+        lesson_print(lesson, "%-17s %7d %10s %8s %8s %8s %8s %8s %7s %7zu\n", report_mode(figures),
                      figures->workers, lesson_time_text(figures->startup + figures->wall_median),
                      lesson_time_text(figures->startup), lesson_time_text(figures->phases.send),
                      lesson_time_text(figures->phases.compute),

@@ -14,7 +14,7 @@
 /* The instruction set the fast kernels run with on this machine: "x86-64-v4", "aarch64", ... */
 const char *kernels_isa(void);
 
-/* Sum of x[n], accumulated in double. */
+/* Sum of x[n], accumulated in double; by the fast version in an order that depends on n only. */
 double sum_naive(const float *x, size_t n);
 double sum(const float *x, size_t n);
 
@@ -31,6 +31,8 @@ double product_sum(float *product, const float *x, size_t order);
  *   blur       3x3 Gauss [1 2 1; 2 4 2; 1 2 1] / 16     valid: the border is cut off
  *   Sobel      3x3, horizontal and vertical             valid
  *   magnitude  sqrt(gx^2 + gy^2)
+ * A constant image has no edges (all 0); a NaN or an infinity among the pixels makes every edge a
+ * NaN, as in NumPy. The squares of pixels beyond 1e18 do not fit into a float.
  * Returns 0, or -1 with ERROR_INVALID when height or width is below IMAGE_MIN_SIZE. */
 #define IMAGE_MIN_SIZE 5
 
@@ -40,7 +42,8 @@ int image_edges_naive(float *edges, const float *image, float *scratch, size_t h
                       struct error *error);
 
 /* All stages in one pass over the image, a few rows at a time; agrees with the naive version to
- * 1e-5 even where the mean is large against the spread. Needs no scratch. */
+ * 1e-5 even where the mean is large against the spread. Needs no scratch. The same image gives the
+ * same bits wherever it lies in memory. */
 int image_edges(float *edges, const float *image, size_t height, size_t width, struct error *error);
 
 #endif

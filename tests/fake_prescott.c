@@ -32,11 +32,11 @@ typedef void sgemm_function(OPENBLAS_CONST enum CBLAS_ORDER, OPENBLAS_CONST enum
                             OPENBLAS_CONST blasint, OPENBLAS_CONST float, float *,
                             OPENBLAS_CONST blasint);
 
-void cblas_sgemm(OPENBLAS_CONST enum CBLAS_ORDER order, OPENBLAS_CONST enum CBLAS_TRANSPOSE ta,
-                 OPENBLAS_CONST enum CBLAS_TRANSPOSE tb, OPENBLAS_CONST blasint m,
-                 OPENBLAS_CONST blasint n, OPENBLAS_CONST blasint k, OPENBLAS_CONST float alpha,
-                 OPENBLAS_CONST float *a, OPENBLAS_CONST blasint lda, OPENBLAS_CONST float *b,
-                 OPENBLAS_CONST blasint ldb, OPENBLAS_CONST float beta, float *c,
+void cblas_sgemm(OPENBLAS_CONST enum CBLAS_ORDER Order, OPENBLAS_CONST enum CBLAS_TRANSPOSE TransA,
+                 OPENBLAS_CONST enum CBLAS_TRANSPOSE TransB, OPENBLAS_CONST blasint M,
+                 OPENBLAS_CONST blasint N, OPENBLAS_CONST blasint K, OPENBLAS_CONST float alpha,
+                 OPENBLAS_CONST float *A, OPENBLAS_CONST blasint lda, OPENBLAS_CONST float *B,
+                 OPENBLAS_CONST blasint ldb, OPENBLAS_CONST float beta, float *C,
                  OPENBLAS_CONST blasint ldc)
 {
     const char *core = core_name();
@@ -50,7 +50,7 @@ void cblas_sgemm(OPENBLAS_CONST enum CBLAS_ORDER order, OPENBLAS_CONST enum CBLA
         abort();
     while (fault && strcmp(fault, "hang") == 0)
         pause();
-    real(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-    if (fault && m > 100) /* "wrong", in one element of the larger products */
-        c[m / 2] += 1.0F;
+    real(Order, TransA, TransB, M, N, K, alpha, A, lda, B, ldb, beta, C, ldc);
+    if (fault && M > 100) /* "wrong", in one element of the larger products */
+        C[M / 2] += 1.0F;
 }

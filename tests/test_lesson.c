@@ -500,6 +500,26 @@ START_TEST(quiet_is_quiet_and_the_table_is_plain)
 }
 END_TEST
 
+static json_int_t cores_of(const char *line)
+{
+    json_t *document = probe_json(line);
+    json_t *machine = json_object_get(document, "machine");
+    const json_int_t cores = json_integer_value(json_object_get(machine, "cores"));
+    json_decref(document);
+    return cores;
+}
+
+START_TEST(cores_are_those_that_may_be_used)
+{
+    const json_int_t cores = cores_of("$P -m sequential -r 1 --json -");
+    ck_assert_int_ge(cores, 1);
+    ck_assert_int_eq(cores_of("OMP_PROC_BIND=true $P -m sequential -r 1 --json -"), cores);
+    ck_assert_int_eq(cores_of("c=$(taskset -cp $$ | sed 's/.*: *\\([0-9]*\\).*/\\1/');"
+                              "taskset -c $c $P -m sequential -r 1 --json -"),
+                     1);
+}
+END_TEST
+
 /* Checks one entry of "runs" and returns its mode. */
 static const char *check_run_entry(json_t *run)
 {
@@ -771,6 +791,7 @@ static Suite *lesson_suite(void)
     tcase_add_test(programs, help_and_version);
     tcase_add_test(programs, lost_output_is_an_error);
     tcase_add_test(programs, quiet_is_quiet_and_the_table_is_plain);
+    tcase_add_test(programs, cores_are_those_that_may_be_used);
     tcase_add_test(programs, json_has_everything);
     tcase_add_test(programs, files_are_written);
     tcase_add_test(programs, seconds_change_the_size);

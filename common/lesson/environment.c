@@ -13,6 +13,7 @@
 #include "common/lesson/internal.h"
 #include <cblas.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -23,12 +24,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SECOND_LIFE   "FORKJOIN_ENVIRONMENT" /* the environment is as it shall be */
-#define BLAS_NOTE     "FORKJOIN_BLAS_NOTE"
-#define BLAS_CHECK    "FORKJOIN_BLAS_CHECK" /* this process shall only check BLAS */
-#define CHECK_SECONDS 2.0
-
-extern char **environ;
+#define SECOND_LIFE        "FORKJOIN_ENVIRONMENT" /* the environment is as it shall be */
+#define BLAS_NOTE          "FORKJOIN_BLAS_NOTE"
+#define BLAS_CHECK         "FORKJOIN_BLAS_CHECK" /* this process shall only check BLAS */
+#define CHECK_MILLISECONDS 2000
 
 struct cpu_features cpu_features(void)
 {
@@ -119,12 +118,12 @@ __attribute__((noreturn)) static void check_blas(const char *core)
     _exit(strcasecmp(openblas_get_corename(), core) == 0 && blas_is_right() ? 0 : 1);
 }
 
-/* The child's end, waited for no longer than CHECK_SECONDS: did it say that all is right? */
+/* The child's end, waited for no longer than CHECK_MILLISECONDS: did it say that all is right? */
 static bool child_approves(pid_t child)
 {
     const struct timespec step = {.tv_nsec = 1000000};
     int status = 0;
-    for (double waited = 0.0; waited < CHECK_SECONDS; waited += 1e-3) {
+    for (int waited = 0; waited < CHECK_MILLISECONDS; waited++) {
         const pid_t ended = waitpid(child, &status, WNOHANG);
         if (ended == child)
             return WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -200,6 +199,17 @@ static bool shorten_spinning(void)
     return changed;
 }
 
+/* Where OMP_PROC_BIND is set, the first thread has been bound to one core by now, and the second
+ * life would take that one for all there are. */
+static void unbind(void)
+{
+    size_t size = 0;
+    cpu_set_t *places = machine_places(&size);
+    if (places)
+        sched_setaffinity(0, size, places); /* if it fails, the banner shows how few are left */
+    CPU_FREE(places);
+}
+
 void environment_prepare(char **argv)
 {
     const char *check = getenv(BLAS_CHECK);
@@ -211,6 +221,7 @@ void environment_prepare(char **argv)
         check_blas(check);
     const bool spinning = shorten_spinning(), core = choose_blas_core(argv);
     if ((spinning || core) && setenv(SECOND_LIFE, "1", 1) == 0) {
+        unbind();
         execv("/proc/self/exe", argv);
         /* No /proc: go on as we are. Workers that are started afresh must not have kernels that
          * this process has not, or results would differ in their last bits. */

@@ -8,6 +8,7 @@
 #define LESSON_INTERNAL_H
 
 #include "common/lesson/lesson.h"
+#include <sched.h>
 
 /* ---- text.c: numbers from text, strictly, and back ------------------------------------------ */
 
@@ -30,7 +31,7 @@ extern const char *const lesson_mode_names[LESSON_MODES];
 extern const char *const lesson_transfer_names[LESSON_BOTH + 1];
 
 /* "12.3 [12.1 - 13.0] ms": three times in the unit of the first. */
-const char *lesson_range_text(double median, double minimum, double maximum);
+const char *lesson_range_text(double middle, double minimum, double maximum);
 
 /* values[count] is sorted; count at least 1. */
 double median(double *values, size_t count);
@@ -77,6 +78,10 @@ void machine_inspect(struct machine *machine);
 
 /* Prints the banner if it is due. */
 void machine_banner(struct lesson *lesson);
+
+/* The cores of all OpenMP places, as an affinity mask of *size bytes, for CPU_FREE; NULL if OpenMP
+ * binds no threads (and when out of memory). */
+cpu_set_t *machine_places(size_t *size);
 
 /* Bytes that can still be used: the machine's available memory or what the cgroup allows. */
 double machine_memory(void);

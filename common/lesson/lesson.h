@@ -156,6 +156,11 @@ struct lesson_results {
 const struct lesson_results *lesson_measure(struct lesson *lesson,
                                             const struct lesson_workload *workload);
 
+/* Only what --seconds asks for: lets *workload->grow become such that the sequential run takes that
+ * long, as far as memory allows. lesson_measure does it by itself for a workload with grow set;
+ * this is for several workloads that shall have the size that suits one of them. */
+void lesson_grow(struct lesson *lesson, const struct lesson_workload *workload);
+
 /* The row with this mode, workers and transfer (0: any); NULL if there is none. */
 const struct lesson_figures *lesson_find(const struct lesson_results *results,
                                          enum lesson_mode mode, int workers,

@@ -148,24 +148,34 @@ double machine_memory(void)
 /* ---- Cores ------------------------------------------------------------------------------------
  */
 
+cpu_set_t *machine_places(size_t *size)
+{
+    const int cpus = 1 << 16; /* more than any kernel is configured for */
+    cpu_set_t *set = omp_get_num_places() > 0 ? CPU_ALLOC(cpus) : NULL;
+    if (!set)
+        return NULL;
+    *size = CPU_ALLOC_SIZE(cpus);
+    CPU_ZERO_S(*size, set);
+    for (int place = 0; place < omp_get_num_places(); place++) {
+        const int count = omp_get_place_num_procs(place);
+        int *ids = calloc((size_t)count + 1, sizeof *ids);
+        if (ids)
+            omp_get_place_proc_ids(place, ids);
+        for (int i = 0; ids && i < count; i++)
+            CPU_SET_S((size_t)ids[i], *size, set);
+        free(ids);
+    }
+    return set;
+}
+
 /* OMP_PROC_BIND binds the first thread to one core when the program is loaded, so the affinity
  * mask tells too little then; the places tell what OpenMP may use. */
 static int place_cores(void)
 {
-    int cores = 0;
-    hwloc_bitmap_t all = hwloc_bitmap_alloc();
-    for (int place = 0; all && place < omp_get_num_places(); place++) {
-        const int count = omp_get_place_num_procs(place);
-        int *ids = count > 0 ? malloc((size_t)count * sizeof *ids) : NULL;
-        if (ids)
-            omp_get_place_proc_ids(place, ids);
-        for (int i = 0; ids && i < count; i++)
-            hwloc_bitmap_set(all, (unsigned)ids[i]);
-        free(ids);
-    }
-    if (all)
-        cores = hwloc_bitmap_weight(all);
-    hwloc_bitmap_free(all);
+    size_t size = 0;
+    cpu_set_t *places = machine_places(&size);
+    const int cores = places ? CPU_COUNT_S(size, places) : 0;
+    CPU_FREE(places);
     return cores;
 }
 

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define WORKER_RETRIES 3 /* how often a chunk is run again whose worker died */
+#define MOST_GROWN     ((double)(1 << 29)) /* bytes that --seconds may let the arrays grow to */
+#define WORKER_RETRIES 3                   /* how often a chunk is run again whose worker died */
 
 /* What one timed run showed. */
 struct sample {
@@ -167,7 +168,8 @@ static void run_and_compare(struct measurement *measurement, struct configuratio
 /* ---- --seconds
  * ------------------------------------------------------------------------------------ */
 
-/* What the size may become: within the option's range, and such that memory suffices. */
+/* What the size may become: within the option's range, and such that memory suffices and the
+ * inputs do not take longer to make than to work on. */
 static size_t limited_size(const struct measurement *measurement, double wanted)
 {
     const struct array_set *arrays = measurement->arrays;
@@ -427,6 +429,16 @@ static void run_all(struct measurement *measurement)
             run_and_compare(measurement, configuration,
                             repeat < 0 ? &warm_up : &configuration->samples[repeat]);
         }
+}
+
+void lesson_grow(struct lesson *lesson, const struct lesson_workload *workload)
+{
+    struct measurement measurement = {.lesson = lesson, .workload = workload};
+    measurement.arrays = arrays_prepare(lesson, workload);
+    add_configuration(&measurement, LESSON_SEQUENTIAL, 1, LESSON_DEFAULT_TRANSFER);
+    grow_workload(&measurement);
+    close_configurations(&measurement);
+    progress_clear(lesson);
 }
 
 const struct lesson_results *lesson_measure(struct lesson *lesson,

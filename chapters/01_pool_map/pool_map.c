@@ -28,7 +28,7 @@
 struct work {
     size_t tasks, iterations;
     int64_t *data, *results;
-    struct trace *traces;
+    struct lesson_trace *traces;
 };
 
 /* ---- The task ------------------------------------------------------------------------------ */
@@ -43,14 +43,17 @@ static int64_t heavy_computation(int64_t x, size_t iterations)
     return result;
 }
 
-/* The same as an interpreter would run it: whoever holds the GIL looks at every turn of a loop
- * whether another thread has asked for it. */
+/* The same under the GIL. An interpreter looks at every turn of a loop whether another thread has
+ * asked for the lock. Its turn takes as long as some 100 of ours, so we look every 100 turns. */
 static int64_t heavy_computation_under_gil(int64_t x, size_t iterations, struct gil *gil)
 {
     int64_t result = 0;
-    for (size_t i = 0; i < iterations; i++) {
-        result += (int64_t)i * x;
-        __asm__ volatile("" : "+r"(result));
+    for (size_t i = 0; i < iterations;) {
+        const size_t next_look = i + 100 < iterations ? i + 100 : iterations;
+        for (; i < next_look; i++) {
+            result += (int64_t)i * x;
+            __asm__ volatile("" : "+r"(result));
+        }
         gil_checkpoint(gil);
     }
     return result;
@@ -118,21 +121,15 @@ static void run_processes(struct lesson_run *run)
 
 /* ---- Who runs where, and whose memory is it? ----------------------------------------------- */
 
-static int counter; /* a global variable, like any other */
+static long counter; /* a global variable, like any other */
 
-struct trace {
-    pid_t process, thread;
-    int core;
-    int counter; /* after this task added 1 */
-};
-
-static void leave_trace(struct trace *trace)
+static void leave_trace(struct lesson_trace *trace)
 {
-    int seen;
+    long seen;
     heavy_computation(1, 100000); /* long enough that every worker gets a share */
 #pragma omp atomic capture
     seen = ++counter;
-    *trace = (struct trace){getpid(), gettid(), sched_getcpu(), seen};
+    *trace = (struct lesson_trace){getpid(), gettid(), sched_getcpu(), seen};
 }
 
 static void trace_threads(struct lesson_run *run)
@@ -158,26 +155,6 @@ static void trace_processes(struct lesson_run *run)
              sizeof *work->traces, work->tasks, run->chunksize, &run->error);
 }
 
-/* One line for each thread that ran tasks, in the order of their first task. */
-static void draw_traces(struct lesson *lesson, const struct trace *traces, size_t tasks)
-{
-    for (size_t i = 0; i < tasks; i++) {
-        size_t first = 0, count = 0, last = i;
-        while (traces[first].thread != traces[i].thread)
-            first++;
-        if (first < i)
-            continue; /* has its line already */
-        for (size_t j = i; j < tasks; j++)
-            if (traces[j].thread == traces[i].thread) {
-                count++;
-                last = j;
-            }
-        lesson_print(lesson, "  | process %-7d thread %-7d core %-3d %6zu tasks, counter %d\n",
-                     (int)traces[i].process, (int)traces[i].thread, traces[last].core, count,
-                     traces[last].counter);
-    }
-}
-
 static void show_who_runs_where(struct lesson *lesson, struct work *work)
 {
     size_t count;
@@ -192,11 +169,7 @@ static void show_who_runs_where(struct lesson *lesson, struct work *work)
             continue;
         counter = 0;
         lesson_once(lesson, mode, workers, threads ? trace_threads : trace_processes, work);
-        lesson_print(lesson, threads ? "Threads: one process, one memory\n"
-                                     : "Processes: each has its own memory, results are sent\n");
-        draw_traces(lesson, work->traces, work->tasks);
-        lesson_print(lesson, "  the program itself, process %d, reads its counter: %d of %zu\n",
-                     (int)getpid(), counter, work->tasks);
+        lesson_draw_traces(lesson, work->traces, work->tasks, counter);
     }
     free(work->traces);
 }
@@ -233,9 +206,9 @@ int main(int argc, char **argv)
         {"iterations", "N", "turns of the loop for each", LESSON_COUNT, &work.iterations, 1,
          1 << 30},
         {0}};
-    struct lesson *lesson = lesson_begin(
-        argc, argv,
-        &(struct lesson_chapter){"01_pool_map", "Pool.map: one function, many numbers", options});
+    const struct lesson_chapter chapter = {"01_pool_map", "Pool.map: one function, many numbers",
+                                           options};
+    struct lesson *lesson = lesson_begin(argc, argv, &chapter);
 
     struct lesson_workload loop = {
         .name = "heavy_computation",
@@ -250,6 +223,7 @@ int main(int argc, char **argv)
         .initializer_size = sizeof work.iterations,
     };
     const double loop_time = lesson_measure(lesson, &loop)->figures[0].wall_median;
+    const int64_t last = work.results[work.tasks - 1];
     const size_t shape[] = {work.tasks};
     lesson_save(lesson, "results.npy", NPY_INT64, 1, shape, work.results);
     show_who_runs_where(lesson, &work);
@@ -261,6 +235,8 @@ int main(int argc, char **argv)
                                       .tasks = &work.tasks,
                                       .quiet = true};
     const double formula_time = lesson_measure(lesson, &formula)->figures[0].wall_median;
+    if (work.results[work.tasks - 1] != last)
+        lesson_fail(lesson, "the formula does not give the loop's result");
     lesson_heading(lesson, "A better algorithm: x * n * (n-1) / 2");
     lesson_print(lesson, "loop %s, formula %s: %.0f times as fast, on one core\n",
                  lesson_time_text(loop_time), lesson_time_text(formula_time),

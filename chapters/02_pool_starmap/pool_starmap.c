@@ -50,10 +50,13 @@ static int64_t process_with_params_under_gil(int64_t x, int64_t multiplier, int6
                                              size_t iterations, struct gil *gil)
 {
     int64_t result = 0;
-    for (size_t i = 0; i < iterations; i++) {
-        result += (int64_t)i * x * multiplier + offset;
-        __asm__ volatile("" : "+r"(result));
-        gil_checkpoint(gil);
+    for (size_t i = 0; i < iterations;) {
+        const size_t next_look = i + 100 < iterations ? i + 100 : iterations;
+        for (; i < next_look; i++) {
+            result += (int64_t)i * x * multiplier + offset;
+            __asm__ volatile("" : "+r"(result));
+        }
+        gil_checkpoint(gil); /* every 100 turns: see chapter 1 */
     }
     return result;
 }
@@ -183,10 +186,9 @@ int main(int argc, char **argv)
         {"multiplier", "N", "the second argument", LESSON_INTEGER, &work.multiplier, 0, 0},
         {"offset", "N", "the third argument", LESSON_INTEGER, &work.offset, 0, 0},
         {0}};
-    struct lesson *lesson =
-        lesson_begin(argc, argv,
-                     &(struct lesson_chapter){"02_pool_starmap",
-                                              "Pool.starmap: several arguments per task", options});
+    const struct lesson_chapter chapter = {"02_pool_starmap",
+                                           "Pool.starmap: several arguments per task", options};
+    struct lesson *lesson = lesson_begin(argc, argv, &chapter);
 
     struct lesson_workload columns = {
         .name = "starmap_columns",

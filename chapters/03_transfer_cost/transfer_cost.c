@@ -1,10 +1,9 @@
 /* 03_transfer_cost - what it costs to send a task its data, and when that pays
  *
- * Three tasks of very different weight run in all four ways: very light (x + 1), light (the sum
- * of a matrix) and heavy (the sum of x times its transpose, through BLAS). Arguments and results
- * of processes are copied, Python's pickle cost, or live in shared memory. Then the weight of one
- * task is varied, to find where parallel work starts to pay: the break-even. And since BLAS can
- * use several cores by itself, the last table sets BLAS threads against worker processes.
+ * Three tasks run in all four ways: very light (x + 1), light (the sum of a matrix) and heavy (the
+ * sum of x times its transpose, through BLAS). What processes need is copied, Python's pickle
+ * cost, or lives in shared memory. Then the weight of a task is varied, to find the break-even,
+ * and, since BLAS can use several cores by itself, BLAS threads are set against workers.
  *
  * Notebook: part 2, the cost of data transfer.
  *
@@ -12,14 +11,12 @@
  *
  * Watch for:
  *   - send and receive against compute: for the light tasks the copying is all there is.
- *   - threads under the GIL do scale with the heavy task: like NumPy, it gives the lock back
- *     while it computes.
+ *   - the GIL does not slow the heavy task: like NumPy, it gives the lock back to compute.
  *   - workers x BLAS threads above the number of cores: they get into each other's way.
  *
  * Try:
  *   1. --order 50, then 400: the work grows with the cube of the order, the data with its square.
  *   2. --light-tasks 10000000: does x + 1 ever pay?
- *   3. --chunksize 1: one message for each task.
  */
 #include "common/data/random.h"
 #include "common/kernels/kernels.h"
@@ -32,8 +29,7 @@ typedef double matrix_function(const float *x, size_t order);
 struct work {
     size_t light_tasks, matrices, order;
     uint32_t seed;
-    matrix_function *function;      /* light or heavy, */
-    pool_function *task;            /* and its task */
+    bool heavy;                     /* what is done with each matrix */
     int64_t *numbers, *incremented; /* [light_tasks] */
     float *x;                       /* [matrices][order][order] */
     double *sums;                   /* [matrices] */
@@ -41,14 +37,14 @@ struct work {
 
 /* ---- Very light: x + 1 --------------------------------------------------------------------- */
 
-static void very_light_sequential(struct lesson_run *run)
+static void add_sequential(struct lesson_run *run)
 {
     struct work *work = run->work;
     for (size_t i = 0; i < work->light_tasks; i++)
         work->incremented[i] = work->numbers[i] + 1;
 }
 
-static void very_light_threads(struct lesson_run *run)
+static void add_threads(struct lesson_run *run)
 {
     struct work *work = run->work;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
@@ -56,7 +52,7 @@ static void very_light_threads(struct lesson_run *run)
         work->incremented[i] = work->numbers[i] + 1;
 }
 
-static void very_light_under_gil(struct lesson_run *run)
+static void add_under_gil(struct lesson_run *run)
 {
     struct work *work = run->work;
 #pragma omp parallel num_threads(run->workers)
@@ -71,18 +67,18 @@ static void very_light_under_gil(struct lesson_run *run)
     }
 }
 
-static int very_light_task(const void *const *arguments, void *result, struct pool_task *task)
+static int add_task(const void *const *arguments, void *result, struct pool_task *task)
 {
     (void)task;
     *(int64_t *)result = *(const int64_t *)arguments[0] + 1;
     return 0;
 }
-POOL_TASK(very_light_task);
+POOL_TASK(add_task);
 
-static void very_light_processes(struct lesson_run *run)
+static void add_processes(struct lesson_run *run)
 {
     struct work *work = run->work;
-    pool_map(run->pool, very_light_task, work->numbers, sizeof *work->numbers, work->incremented,
+    pool_map(run->pool, add_task, work->numbers, sizeof *work->numbers, work->incremented,
              sizeof *work->incremented, work->light_tasks, run->chunksize, &run->error);
 }
 
@@ -100,48 +96,45 @@ static void make_numbers(struct lesson *lesson, void *context)
 static double matrix_work(const float *x, size_t order, bool heavy)
 {
     static _Thread_local float *product; /* each thread keeps its own from task to task */
-    static _Thread_local size_t room;
     if (!heavy)
         return sum(x, order * order);
-    if (room < order * order) {
-        free(product);
-        product = malloc(order * order * sizeof *product);
-        room = product ? order * order : 0;
-    }
-    return product ? product_sum(product, x, order) : NAN;
+    float *room = realloc(product, order * order * sizeof *product);
+    if (!room)
+        return NAN;
+    product = room;
+    return product_sum(product, x, order);
 }
 
 static void matrices_sequential(struct lesson_run *run)
 {
     struct work *work = run->work;
+    const size_t n = work->order;
     for (size_t i = 0; i < work->matrices; i++)
-        work->sums[i] =
-            matrix_work(work->x + i * work->order * work->order, work->order, work->heavy);
+        work->sums[i] = matrix_work(work->x + i * n * n, n, work->heavy);
 }
 
 static void matrices_threads(struct lesson_run *run)
 {
     struct work *work = run->work;
+    const size_t n = work->order;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
     for (size_t i = 0; i < work->matrices; i++)
-        work->sums[i] =
-            matrix_work(work->x + i * work->order * work->order, work->order, work->heavy);
+        work->sums[i] = matrix_work(work->x + i * n * n, n, work->heavy);
 }
 
 /* NumPy's kernels touch no Python object, so they give the GIL back while they compute. */
 static void matrices_under_gil(struct lesson_run *run)
 {
     struct work *work = run->work;
+    const size_t n = work->order;
 #pragma omp parallel num_threads(run->workers)
     {
         gil_acquire(run->gil);
 #pragma omp for schedule(runtime) nowait
         for (size_t i = 0; i < work->matrices; i++) {
             gil_release(run->gil);
-            const double sum =
-                matrix_work(work->x + i * work->order * work->order, work->order, work->heavy);
+            work->sums[i] = matrix_work(work->x + i * n * n, n, work->heavy);
             gil_acquire(run->gil);
-            work->sums[i] = sum;
         }
         gil_release(run->gil);
     }
@@ -175,52 +168,35 @@ static void make_matrices(struct lesson *lesson, void *context)
     struct work *work = context;
     const size_t elements = work->matrices * work->order * work->order;
     struct random_state random;
+
     lesson_input(lesson, &work->x, elements, sizeof *work->x);
     lesson_result(lesson, &work->sums, work->matrices, sizeof *work->sums);
     random_seed(&random, work->seed);
     random_normal_float(&random, work->x, elements);
 }
 
-static struct lesson_workload matrix_workload(struct work *work, const char *name,
-                                              const char *title)
-{
-    return (struct lesson_workload){
-        .name = name,
-        .title = title,
-        .work = work,
-        .prepare = make_matrices,
-        .run = {matrices_sequential, matrices_threads, matrices_under_gil, matrices_processes},
-        .tasks = &work->matrices,
-        .grow = &work->matrices,
-        .transfer = LESSON_BOTH,
-    };
-}
-
 /* ---- BLAS threads x workers ---------------------------------------------------------------- */
 
-static void blas_threads_times_workers(struct lesson *lesson, struct work *work)
+static void blas_threads_times_workers(struct lesson *lesson, struct lesson_workload product)
 {
     const int cores = lesson_cores(lesson);
     const int counts[] = {1, cores > 1 ? cores : 2, 0};
+    product.name = "blas_threads";
+    product.transfer = LESSON_SHARED;
+    product.workers = counts;
+    product.modes = 1u << LESSON_PROCESSES;
+    product.tolerance = 1e-5; /* with more threads BLAS may add in another order */
+    product.quiet = true;
     lesson_heading(lesson, "The heavy task: worker processes x BLAS threads in each");
-    lesson_print(lesson, "%8s %13s %14s %9s %11s\n", "workers", "BLAS threads", "wall", "speedup",
-                 "cores busy");
+    lesson_print(lesson, " workers  BLAS threads           wall   speedup  cores busy\n");
     for (int t = 0; counts[t] != 0; t++) {
-        struct lesson_workload product = matrix_workload(work, "blas_threads", NULL);
-        product.workers = counts;
         product.threads_per_worker = counts[t];
-        product.modes = 1u << LESSON_PROCESSES;
-        product.transfer = LESSON_SHARED;
-        product.tolerance = 1e-5; /* with more threads BLAS may add in another order */
-        product.quiet = true;
         const struct lesson_results *results = lesson_measure(lesson, &product);
-        for (size_t i = 1; i < results->count; i++)
-            lesson_print(lesson, "%8d %13d %14s %9.2f %11.2f\n", results->figures[i].workers,
-                         counts[t], lesson_time_text(results->figures[i].wall_median),
-                         results->figures[i].speedup, results->figures[i].cores_busy);
+        for (const struct lesson_figures *row = results->figures + 1;
+             row < results->figures + results->count; row++)
+            lesson_print(lesson, "%8d %13d %14s %8.2fx %11.2f\n", row->workers, counts[t],
+                         lesson_time_text(row->wall_median), row->speedup, row->cores_busy);
     }
-    lesson_print(lesson, "This machine lets the program use %d core%s.\n", cores,
-                 cores == 1 ? "" : "s");
 }
 
 int main(int argc, char **argv)
@@ -231,10 +207,8 @@ int main(int argc, char **argv)
         {"matrices", "N", "matrices for sum and product", LESSON_COUNT, &work.matrices, 1, 1 << 24},
         {"order", "N", "rows and columns of each", LESSON_COUNT, &work.order, 1, 1 << 14},
         {0}};
-    struct lesson *lesson =
-        lesson_begin(argc, argv,
-                     &(struct lesson_chapter){"03_transfer_cost",
-                                              "What it costs to send a task its data", options});
+    const struct lesson_chapter chapter = {"03_transfer_cost", "The cost of sending data", options};
+    struct lesson *lesson = lesson_begin(argc, argv, &chapter);
     work.seed = lesson_seed(lesson);
 
     struct lesson_workload numbers = {
@@ -242,31 +216,42 @@ int main(int argc, char **argv)
         .title = "very light: x + 1",
         .work = &work,
         .prepare = make_numbers,
-        .run = {very_light_sequential, very_light_threads, very_light_under_gil,
-                very_light_processes},
+        .run = {add_sequential, add_threads, add_under_gil, add_processes},
         .tasks = &work.light_tasks,
-        .grow = &work.light_tasks,
         .transfer = LESSON_BOTH,
     };
     lesson_measure(lesson, &numbers);
     lesson_save(lesson, "very_light.npy", NPY_INT64, 1, &work.light_tasks, work.incremented);
 
-    struct lesson_workload sums = matrix_workload(&work, "light", "light: the sum of a matrix");
-    lesson_measure(lesson, &sums);
+    struct lesson_workload matrices = {
+        .name = "light",
+        .title = "light: the sum of a matrix",
+        .work = &work,
+        .prepare = make_matrices,
+        .run = {matrices_sequential, matrices_threads, matrices_under_gil, matrices_processes},
+        .tasks = &work.matrices,
+        .grow = &work.matrices,
+        .transfer = LESSON_BOTH,
+    };
+    work.heavy = true;
+    lesson_grow(lesson, &matrices); /* --seconds: as many matrices as suit the heavy task */
+    work.heavy = false;
+    matrices.grow = NULL;
+    lesson_measure(lesson, &matrices);
     lesson_save(lesson, "light.npy", NPY_FLOAT64, 1, &work.matrices, work.sums);
 
     work.heavy = true;
-    struct lesson_workload products =
-        matrix_workload(&work, "heavy", "heavy: the sum of x times its transpose, by BLAS");
-    lesson_measure(lesson, &products);
-    const size_t shape[] = {work.matrices, work.order, work.order};
-    lesson_save(lesson, "matrices.npy", NPY_FLOAT32, 3, shape, work.x);
+    matrices.name = "heavy";
+    matrices.title = "heavy: the sum of x times its transpose, by BLAS";
+    lesson_measure(lesson, &matrices);
+    lesson_save(lesson, "matrices.npy", NPY_FLOAT32, 3,
+                (size_t[]){work.matrices, work.order, work.order}, work.x);
     lesson_save(lesson, "heavy.npy", NPY_FLOAT64, 1, &work.matrices, work.sums);
 
-    struct lesson_workload sweep = matrix_workload(
-        &work, "break_even", "the heavy task with matrices of growing order: where does it pay?");
-    lesson_sweep(lesson, &sweep, "order", &work.order, 4, 256);
+    matrices.name = "break_even";
+    matrices.title = "The heavy task with matrices of growing order: from where does it pay?";
+    lesson_sweep(lesson, &matrices, "order", &work.order, 4, 256);
     if (lesson_runs(lesson, LESSON_PROCESSES))
-        blas_threads_times_workers(lesson, &work);
+        blas_threads_times_workers(lesson, matrices);
     return lesson_end(lesson);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define GOOD          0.85 /* of the best possible speedup: nothing to explain */
+#define QUIET         0.90 /* cores that a sequential computation keeps busy at least */
 #define SMALL         0.10 /* a share below this is not worth a word */
 #define SHORT_RUN     200e-6
 #define ONE_CORE_BUSY 1.15
@@ -105,8 +106,9 @@ static void why_threads(const struct reason *reason)
         fprintf(reason->text, "; %d threads took turns on %d core%s (%.2f busy): more give no more",
                 figures->workers, reason->cores, plural(reason->cores), figures->cores_busy);
     else
-        fprintf(reason->text, "; %.2f cores were busy, which is nearly all that %d threads can use",
-                figures->cores_busy, figures->workers);
+        fprintf(reason->text, "; %.2f cores were busy%s", figures->cores_busy,
+                figures->cores_busy >= GOOD * reason->best ? ", nearly all that the threads can use"
+                                                           : "");
 }
 
 /* ---- Threads under the GIL
@@ -313,6 +315,19 @@ static const struct lesson_figures *most_telling(const struct lesson_results *re
     return best;
 }
 
+/* The base of all speedups must be a quiet one. */
+static void warn_of_disturbance(struct lesson *lesson, const struct lesson_figures *sequential)
+{
+    char text[256];
+    if (sequential->wall_median < 1e-3 || sequential->cores_busy > QUIET)
+        return;
+    snprintf(text, sizeof text,
+             "Note: sequential kept only %.2f cores busy: it waited, or other programs used its "
+             "core. Its time is the base of the speedups, which are too high then.",
+             sequential->cores_busy);
+    report_paragraph(lesson, 0, text);
+}
+
 void why_print(struct lesson *lesson, const struct lesson_results *results)
 {
     static const struct {
@@ -334,4 +349,5 @@ void why_print(struct lesson *lesson, const struct lesson_results *results)
         report_paragraph(lesson, 0, text);
         free(text);
     }
+    warn_of_disturbance(lesson, &results->figures[0]);
 }

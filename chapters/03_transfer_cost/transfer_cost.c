@@ -12,7 +12,7 @@
  * Watch for:
  *   - send and receive against compute: for the light tasks the copying is all there is.
  *   - the GIL does not slow the heavy task: like NumPy, it gives the lock back to compute.
- *   - workers x BLAS threads above the number of cores: they get into each other's way.
+ *   - more workers x BLAS threads than cores: what does that cost?
  *
  * Try:
  *   1. --order 50, then 400: the work grows with the cube of the order, the data with its square.
@@ -24,11 +24,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-typedef double matrix_function(const float *x, size_t order);
-
 struct work {
     size_t light_tasks, matrices, order;
-    uint32_t seed;
     bool heavy;                     /* what is done with each matrix */
     int64_t *numbers, *incremented; /* [light_tasks] */
     float *x;                       /* [matrices][order][order] */
@@ -98,7 +95,7 @@ static double matrix_work(const float *x, size_t order, bool heavy)
     static _Thread_local float *product; /* each thread keeps its own from task to task */
     if (!heavy)
         return sum(x, order * order);
-    float *room = realloc(product, order * order * sizeof *product);
+    float *room = realloc(product, order * order * sizeof *product); /* the same, but once */
     if (!room)
         return NAN;
     product = room;
@@ -142,10 +139,9 @@ static void matrices_under_gil(struct lesson_run *run)
 
 static int matrix_task(const void *const *arguments, void *result, struct pool_task *task)
 {
-    const size_t *order = arguments[1];
-    const bool *heavy = arguments[2];
     (void)task;
-    *(double *)result = matrix_work(arguments[0], *order, *heavy);
+    *(double *)result =
+        matrix_work(arguments[0], *(const size_t *)arguments[1], *(const bool *)arguments[2]);
     return 0;
 }
 POOL_TASK(matrix_task);
@@ -168,10 +164,9 @@ static void make_matrices(struct lesson *lesson, void *context)
     struct work *work = context;
     const size_t elements = work->matrices * work->order * work->order;
     struct random_state random;
-
     lesson_input(lesson, &work->x, elements, sizeof *work->x);
     lesson_result(lesson, &work->sums, work->matrices, sizeof *work->sums);
-    random_seed(&random, work->seed);
+    random_seed(&random, lesson_seed(lesson));
     random_normal_float(&random, work->x, elements);
 }
 
@@ -179,8 +174,7 @@ static void make_matrices(struct lesson *lesson, void *context)
 
 static void blas_threads_times_workers(struct lesson *lesson, struct lesson_workload product)
 {
-    const int cores = lesson_cores(lesson);
-    const int counts[] = {1, cores > 1 ? cores : 2, 0};
+    const int counts[] = {1, lesson_cores(lesson) > 1 ? lesson_cores(lesson) : 2, 0};
     product.name = "blas_threads";
     product.transfer = LESSON_SHARED;
     product.workers = counts;
@@ -201,7 +195,7 @@ static void blas_threads_times_workers(struct lesson *lesson, struct lesson_work
 
 int main(int argc, char **argv)
 {
-    struct work work = {.light_tasks = 10000, .matrices = 100, .order = 200};
+    struct work work = {.light_tasks = 10000, .matrices = 100, .order = 200, .heavy = true};
     const struct lesson_option options[] = {
         {"light-tasks", "N", "numbers for x + 1", LESSON_COUNT, &work.light_tasks, 1, 1 << 30},
         {"matrices", "N", "matrices for sum and product", LESSON_COUNT, &work.matrices, 1, 1 << 24},
@@ -209,7 +203,6 @@ int main(int argc, char **argv)
         {0}};
     const struct lesson_chapter chapter = {"03_transfer_cost", "The cost of sending data", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    work.seed = lesson_seed(lesson);
 
     struct lesson_workload numbers = {
         .name = "very_light",
@@ -233,7 +226,6 @@ int main(int argc, char **argv)
         .grow = &work.matrices,
         .transfer = LESSON_BOTH,
     };
-    work.heavy = true;
     lesson_grow(lesson, &matrices); /* --seconds: as many matrices as suit the heavy task */
     work.heavy = false;
     matrices.grow = NULL;

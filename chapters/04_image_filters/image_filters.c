@@ -29,8 +29,7 @@
 #include <stdlib.h>
 
 struct work {
-    size_t images, size[2]; /* random pictures: how many, height and width */
-    uint32_t seed;
+    size_t images, size[2];       /* random pictures: how many, height and width */
     struct picture_set set;       /* pictures from files, if there are any */
     bool fused;                   /* which kernel */
     size_t *height, *width;       /* [images] */
@@ -141,7 +140,7 @@ static void make_pictures(struct lesson *lesson, void *context)
     }
     lesson_input(lesson, &work->pixels, work->pixels_at[work->images], 1);
     lesson_result(lesson, &work->edges, work->edges_at[work->images], 1);
-    random_seed(&random, work->seed);
+    random_seed(&random, lesson_seed(lesson));
     if (work->set.count == 0)
         random_normal_float(&random, work->pixels, work->images * work->size[0] * work->size[1]);
     for (size_t i = 0; i < work->set.count; i++)
@@ -216,7 +215,6 @@ int main(int argc, char **argv)
         &(struct lesson_chapter){"04_image_filters", "Many pictures: normalise, blur, find edges",
                                  options});
     struct error error;
-    work.seed = lesson_seed(lesson);
     if (output && input.count == 0)
         lesson_usage(lesson, "--output needs --input");
     if (output && file_make_directory(output, &error) != 0)

@@ -22,8 +22,7 @@
     #define SANITIZED 0
 #endif
 
-/* ---- Numbers from text -------------------------------------------------------------------------
- */
+/* ---- Numbers from text ----------------------------------------------------------------------- */
 
 START_TEST(integers_are_taken_whole_or_not_at_all)
 {
@@ -149,8 +148,7 @@ START_TEST(medians)
 }
 END_TEST
 
-/* ---- The machine
- * --------------------------------------------------------------------------------- */
+/* ---- The machine ----------------------------------------------------------------------------- */
 
 START_TEST(cgroup_quotas)
 {
@@ -210,8 +208,7 @@ START_TEST(this_blas_is_right)
 }
 END_TEST
 
-/* ---- Why
- * ----------------------------------------------------------------------------------------- */
+/* ---- Why ------------------------------------------------------------------------------------- */
 
 static struct lesson_figures figures_of(enum lesson_mode mode, int workers, double wall, double cpu,
                                         double sequential)
@@ -304,8 +301,7 @@ START_TEST(reasons_follow_from_the_figures)
 }
 END_TEST
 
-/* ---- The probe as a program
- * ------------------------------------------------------------------------ */
+/* ---- The probe as a program ------------------------------------------------------------------ */
 
 static char build_directory[4096], directory[] = "test_lesson.XXXXXX";
 
@@ -725,8 +721,7 @@ START_TEST(signals_end_all_processes)
 }
 END_TEST
 
-/* ---- OpenBLAS's kernels
- * ------------------------------------------------------------------------------ */
+/* ---- OpenBLAS's kernels ---------------------------------------------------------------------- */
 
 static void expect_core(const char *environment, const char *core, const char *note)
 {
@@ -767,8 +762,7 @@ START_TEST(generic_kernels_are_replaced_if_better_ones_are_right)
 }
 END_TEST
 
-/* ---- Main
- * -------------------------------------------------------------------------------------------- */
+/* ---- Main ------------------------------------------------------------------------------------ */
 
 static Suite *lesson_suite(void)
 {

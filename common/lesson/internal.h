@@ -10,7 +10,7 @@
 #include "common/lesson/lesson.h"
 #include <sched.h>
 
-/* ---- text.c: numbers from text, strictly, and back ------------------------------------------ */
+/* ---- text.c: numbers from text, strictly, and back ------------------------------------------- */
 
 /* Each takes all of `text` or nothing: 0, or -1 and the value untouched. No blanks, no "+", no
  * other base. */

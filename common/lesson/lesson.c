@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* ---- Errors ------------------------------------------------------------------------------------
- */
+/* ---- Errors ---------------------------------------------------------------------------------- */
 
 /* "01_pool_map: message" on one line, whatever bytes the message quotes. */
 static void complain(struct lesson *lesson, const char *format, va_list arguments)
@@ -57,8 +56,7 @@ void *lesson_allocate(struct lesson *lesson, size_t count, size_t size)
     return memory;
 }
 
-/* ---- Standard output ----------------------------------------------------------------------------
- */
+/* ---- Standard output ------------------------------------------------------------------------- */
 
 void lesson_flush(struct lesson *lesson)
 {
@@ -103,8 +101,7 @@ void lesson_heading(struct lesson *lesson, const char *text)
                  lesson->colour ? "\033[0m" : "");
 }
 
-/* ---- Begin and end
- * ------------------------------------------------------------------------------- */
+/* ---- Begin and end --------------------------------------------------------------------------- */
 
 /* A file must not get the number of a standard stream that the caller closed. The wrong direction
  * keeps writing to it an error. */
@@ -169,8 +166,7 @@ int lesson_end(struct lesson *lesson)
     return status;
 }
 
-/* ---- What the common options say
- * ------------------------------------------------------------------ */
+/* ---- What the common options say ------------------------------------------------------------- */
 
 uint32_t lesson_seed(const struct lesson *lesson)
 {

@@ -27,7 +27,7 @@
 
 struct lesson;
 
-/* ---- The command line ---------------------------------------------------------------------- */
+/* ---- The command line ------------------------------------------------------------------------ */
 
 enum lesson_option_kind {
     LESSON_COUNT,   /* size_t: a whole number from minimum to maximum (0: no maximum but memory) */
@@ -76,7 +76,7 @@ size_t lesson_chunksize(const struct lesson *lesson); /* 0: the pool's rule */
 int lesson_cores(const struct lesson *lesson);        /* that this process may use */
 bool lesson_runs(const struct lesson *lesson, enum lesson_mode mode); /* was it asked for? */
 
-/* ---- Inputs and results -------------------------------------------------------------------- */
+/* ---- Inputs and results ---------------------------------------------------------------------- */
 
 /* Allocate one array of a workload, count x size bytes, zeroed, aligned to 64 bytes, and put its
  * address into *pointer (`lesson_input(lesson, &work->data, n, sizeof *work->data)`). Only inside
@@ -86,7 +86,7 @@ bool lesson_runs(const struct lesson *lesson, enum lesson_mode mode); /* was it 
 void lesson_input(struct lesson *lesson, void *pointer, size_t count, size_t size);
 void lesson_result(struct lesson *lesson, void *pointer, size_t count, size_t size);
 
-/* ---- Measuring ----------------------------------------------------------------------------- */
+/* ---- Measuring ------------------------------------------------------------------------------- */
 
 /* What a mode's function is given. */
 struct lesson_run {
@@ -176,7 +176,7 @@ void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
 void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
                  lesson_function *function, void *work);
 
-/* ---- Output -------------------------------------------------------------------------------- */
+/* ---- Output ---------------------------------------------------------------------------------- */
 
 /* Text on standard output, unless --quiet or --json - say otherwise. */
 __attribute__((format(printf, 2, 3))) void lesson_print(struct lesson *lesson, const char *format,

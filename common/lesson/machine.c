@@ -145,8 +145,7 @@ double machine_memory(void)
     return fmin(available, group_limit("memory", directory_memory));
 }
 
-/* ---- Cores ------------------------------------------------------------------------------------
- */
+/* ---- Cores ----------------------------------------------------------------------------------- */
 
 cpu_set_t *machine_places(size_t *size)
 {
@@ -204,8 +203,7 @@ static void inspect_cores(struct machine *machine)
     machine->cores = (int)fmax(1.0, fmin(cores, ceil(machine->quota)));
 }
 
-/* ---- Processor, compiler, libraries -----------------------------------------------------------
- */
+/* ---- Processor, compiler, libraries ---------------------------------------------------------- */
 
 static void inspect_processor(struct machine *machine)
 {
@@ -278,8 +276,7 @@ void machine_inspect(struct machine *machine)
         snprintf(machine->blas, sizeof machine->blas, "OpenBLAS");
 }
 
-/* ---- The banner -------------------------------------------------------------------------------
- */
+/* ---- The banner ------------------------------------------------------------------------------ */
 
 static void print_workers(struct lesson *lesson)
 {

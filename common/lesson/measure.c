@@ -33,8 +33,7 @@ struct measurement {
     size_t count;
 };
 
-/* ---- Clocks -------------------------------------------------------------------------------------
- */
+/* ---- Clocks ---------------------------------------------------------------------------------- */
 
 static double wall_clock(void)
 {
@@ -78,8 +77,7 @@ static void settle(void)
     }
 }
 
-/* ---- One run ------------------------------------------------------------------------------------
- */
+/* ---- One run --------------------------------------------------------------------------------- */
 
 static struct lesson_run run_arguments(const struct measurement *measurement,
                                        const struct configuration *configuration)
@@ -165,8 +163,7 @@ static void run_and_compare(struct measurement *measurement, struct configuratio
     arrays_use(measurement->arrays, false);
 }
 
-/* ---- --seconds
- * ------------------------------------------------------------------------------------ */
+/* ---- --seconds ------------------------------------------------------------------------------- */
 
 /* What the size may become: within the option's range, and such that memory suffices and the
  * inputs do not take longer to make than to work on. */
@@ -212,8 +209,7 @@ static void grow_workload(struct measurement *measurement)
     }
 }
 
-/* ---- The configurations
- * ----------------------------------------------------------------------------- */
+/* ---- The configurations ---------------------------------------------------------------------- */
 
 static bool wanted(const struct measurement *measurement, enum lesson_mode mode)
 {
@@ -336,8 +332,7 @@ static void close_configurations(struct measurement *measurement)
     arrays_unshare(measurement->arrays);
 }
 
-/* ---- Figures
- * ------------------------------------------------------------------------------------------ */
+/* ---- Figures --------------------------------------------------------------------------------- */
 
 static struct lesson_figures summarise(const struct measurement *measurement,
                                        const struct configuration *configuration)
@@ -402,8 +397,7 @@ static const struct lesson_results *keep_results(struct measurement *measurement
     return &measured->results;
 }
 
-/* ---- The measurement
- * ------------------------------------------------------------------------------------ */
+/* ---- The measurement ------------------------------------------------------------------------- */
 
 static void show_run(const struct measurement *measurement,
                      const struct configuration *configuration, int repeat)

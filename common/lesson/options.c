@@ -53,8 +53,7 @@ static const struct argp_option common_options[] = {
 
 enum { COMMON_COUNT = sizeof common_options / sizeof *common_options };
 
-/* ---- What is allowed, and saying so ------------------------------------------------------------
- */
+/* ---- What is allowed, and saying so ---------------------------------------------------------- */
 
 __attribute__((noreturn)) static void refuse(struct lesson *lesson, const char *option,
                                              const char *given, const char *allowed)
@@ -124,8 +123,7 @@ static void parse_schedule(struct lesson *lesson, const char *text)
     lesson->options.schedule_chunk = (int)chunk;
 }
 
-/* ---- The chapter's own options -----------------------------------------------------------------
- */
+/* ---- The chapter's own options --------------------------------------------------------------- */
 
 static const struct lesson_option *paths_option(const struct lesson *lesson)
 {
@@ -220,8 +218,7 @@ const struct lesson_option *options_find(const struct lesson *lesson, const void
     return NULL;
 }
 
-/* ---- argp ---------------------------------------------------------------------------------------
- */
+/* ---- argp ------------------------------------------------------------------------------------ */
 
 static void parse_worker_list(struct lesson *lesson, const char *text)
 {

@@ -6,8 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- Before the work: could the files be written?
- * -------------------------------------------------- */
+/* ---- Before the work: could the files be written? -------------------------------------------- */
 
 static void check_file(struct lesson *lesson, const char *option, const char *path)
 {
@@ -42,8 +41,7 @@ void output_check(struct lesson *lesson)
         lesson_die(lesson, "--save %s: %s", options->save, error.message);
 }
 
-/* ---- JSON
- * -------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* A path may hold any bytes; JSON holds UTF-8 only. */
 static json_t *path_value(const char *path)
@@ -154,16 +152,31 @@ static void write_json(struct lesson *lesson, FILE *stream)
     json_decref(document);
 }
 
-/* ---- CSV
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- CSV ------------------------------------------------------------------------------------- */
+
+/* A field; in quotes when it has a comma or quotes itself (RFC 4180). */
+static void write_csv_text(FILE *stream, const char *text)
+{
+    if (!strpbrk(text, ",\"\n")) {
+        fputs(text, stream);
+        return;
+    }
+    fputc('"', stream);
+    for (; *text; text++) {
+        if (*text == '"')
+            fputc('"', stream);
+        fputc(*text, stream);
+    }
+    fputc('"', stream);
+}
 
 static void write_csv_row(FILE *stream, const struct lesson *lesson, const char *workload,
                           const struct lesson_figures *figures)
 {
     const bool processes = figures->mode == LESSON_PROCESSES;
-    fprintf(stream, "%s,%s,%s,%d,%s,%s,%d,", lesson->chapter->name, workload,
-            lesson_mode_names[figures->mode], figures->workers,
+    fprintf(stream, "%s,", lesson->chapter->name);
+    write_csv_text(stream, workload);
+    fprintf(stream, ",%s,%d,%s,%s,%d,", lesson_mode_names[figures->mode], figures->workers,
             processes ? pool_start_method_name(lesson->options.start_method) : "",
             processes ? lesson_transfer_names[figures->transfer] : "", figures->repeats);
     fprintf(stream, "%.9g,%.9g,%.9g,%.9g,%.6g,%.6g,%.6g,%s,", figures->wall_min,
@@ -187,8 +200,7 @@ static void write_csv(struct lesson *lesson, FILE *stream)
             write_csv_row(stream, lesson, measured->name, &measured->figures[i]);
 }
 
-/* ---- Writing
- * ------------------------------------------------------------------------------------------- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 static void write_file(struct lesson *lesson, const char *path,
                        void write(struct lesson *lesson, FILE *stream))
@@ -215,8 +227,7 @@ void output_write(struct lesson *lesson)
     write_file(lesson, lesson->options.csv, write_csv);
 }
 
-/* ---- Saved arrays
- * -------------------------------------------------------------------------------------- */
+/* ---- Saved arrays ---------------------------------------------------------------------------- */
 
 bool lesson_saves(const struct lesson *lesson)
 {

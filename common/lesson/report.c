@@ -5,8 +5,7 @@
 
 #define COLUMNS 100
 
-/* ---- Progress: one line on a terminal's standard error
- * -------------------------------------------- */
+/* ---- Progress: one line on a terminal's standard error --------------------------------------- */
 
 static const char erase_line[] = "\r\033[K";
 static bool line_is_shown;
@@ -54,8 +53,7 @@ void progress_clear(struct lesson *lesson)
     line_is_shown = false;
 }
 
-/* ---- Text
- * ------------------------------------------------------------------------------------------- */
+/* ---- Text ------------------------------------------------------------------------------------ */
 
 void report_paragraph(struct lesson *lesson, int indent, const char *text)
 {
@@ -84,8 +82,7 @@ const char *report_mode(const struct lesson_figures *figures)
     return figures->transfer == LESSON_SHARED ? "processes, shared" : "processes, copy";
 }
 
-/* ---- The table
- * ---------------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 static const char *colour(const struct lesson *lesson, const char *code)
 {

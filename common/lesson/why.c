@@ -40,8 +40,7 @@ static void say_speed(const struct reason *reason)
         fprintf(reason->text, "%.3g times as long as sequential", 1.0 / speedup);
 }
 
-/* ---- Threads
- * -------------------------------------------------------------------------------------- */
+/* ---- Threads --------------------------------------------------------------------------------- */
 
 /* Tasks that do not divide evenly: the longest queue decides. Says so and returns true if that
  * explains at least half of what is missing. */
@@ -99,7 +98,10 @@ static void why_threads(const struct reason *reason)
     const struct lesson_figures *figures = reason->figures;
     say_speed(reason);
     if (figures->workers == 1)
-        fprintf(reason->text, "; one thread has one core, as sequential has");
+        fprintf(reason->text, "; one thread has one core, as sequential has%s",
+                figures->cores_busy < QUIET ? ", but did not get all of it: it waited, or other "
+                                              "programs used it"
+                                            : "");
     else if (figures->speedup < GOOD * reason->best)
         say_lost_time(reason);
     else if (figures->workers > reason->cores)
@@ -111,8 +113,7 @@ static void why_threads(const struct reason *reason)
                                                            : "");
 }
 
-/* ---- Threads under the GIL
- * --------------------------------------------------------------------------- */
+/* ---- Threads under the GIL ------------------------------------------------------------------- */
 
 static void why_gil(const struct reason *reason, double switch_interval)
 {
@@ -144,13 +145,17 @@ static void why_gil(const struct reason *reason, double switch_interval)
         fprintf(reason->text, ", %llu of them asked for after waiting %s",
                 (unsigned long long)gil->forced, lesson_time_text(switch_interval));
     const double lost = figures->wall_median - reason->sequential->wall_median;
-    if (gil->acquired > 0 && lost > SMALL * reason->sequential->wall_median)
+    if (figures->cores_busy < QUIET)
+        fprintf(reason->text,
+                "; for %.0f %% of the time no thread computed: the lock was on its way, "
+                "or other programs used the cores",
+                100.0 * (1.0 - figures->cores_busy));
+    else if (gil->acquired > 0 && lost > SMALL * reason->sequential->wall_median)
         fprintf(reason->text, "; it was taken %llu times, and %s was lost each time",
                 (unsigned long long)gil->acquired, lesson_time_text(lost / (double)gil->acquired));
 }
 
-/* ---- Processes
- * --------------------------------------------------------------------------------------- */
+/* ---- Processes ------------------------------------------------------------------------------- */
 
 /* What the run spent above a perfect one, as the pool measured it. */
 enum loss { LOSS_COPYING, LOSS_WAITING, LOSS_COMPUTING, LOSSES };
@@ -251,9 +256,7 @@ static void why_processes(const struct reason *reason)
     say_start_up(reason);
 }
 
-/* ---- All
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- All ------------------------------------------------------------------------------------- */
 
 char *why_text(const struct lesson_figures *figures, const struct lesson_figures *sequential,
                int cores, double switch_interval)

@@ -33,7 +33,8 @@ struct work {
 
 /* ---- The task ------------------------------------------------------------------------------ */
 
-static int64_t heavy_computation(int64_t x, size_t iterations)
+/* noinline: one copy of the machine code for all modes, or they would not be comparable. */
+__attribute__((noinline)) static int64_t heavy_computation(int64_t x, size_t iterations)
 {
     int64_t result = 0;
     for (size_t i = 0; i < iterations; i++) {
@@ -44,12 +45,14 @@ static int64_t heavy_computation(int64_t x, size_t iterations)
 }
 
 /* The same under the GIL. An interpreter looks at every turn of a loop whether another thread has
- * asked for the lock. Its turn takes as long as some 100 of ours, so we look every 100 turns. */
-static int64_t heavy_computation_under_gil(int64_t x, size_t iterations, struct gil *gil)
+ * asked for the lock. Its turn takes as long as a hundred of ours, so every 1000 is often enough.
+ */
+__attribute__((noinline)) static int64_t heavy_computation_under_gil(int64_t x, size_t iterations,
+                                                                     struct gil *gil)
 {
     int64_t result = 0;
     for (size_t i = 0; i < iterations;) {
-        const size_t next_look = i + 100 < iterations ? i + 100 : iterations;
+        const size_t next_look = i + 1000 < iterations ? i + 1000 : iterations;
         for (; i < next_look; i++) {
             result += (int64_t)i * x;
             __asm__ volatile("" : "+r"(result));

@@ -36,7 +36,8 @@ struct work {
 
 /* ---- The task ------------------------------------------------------------------------------ */
 
-static int64_t process_with_params(int64_t x, int64_t multiplier, int64_t offset, size_t iterations)
+__attribute__((noinline)) static int64_t process_with_params(int64_t x, int64_t multiplier,
+                                                             int64_t offset, size_t iterations)
 {
     int64_t result = 0;
     for (size_t i = 0; i < iterations; i++) {
@@ -46,17 +47,17 @@ static int64_t process_with_params(int64_t x, int64_t multiplier, int64_t offset
     return result;
 }
 
-static int64_t process_with_params_under_gil(int64_t x, int64_t multiplier, int64_t offset,
-                                             size_t iterations, struct gil *gil)
+__attribute__((noinline)) static int64_t process_with_params_under_gil(
+    int64_t x, int64_t multiplier, int64_t offset, size_t iterations, struct gil *gil)
 {
     int64_t result = 0;
     for (size_t i = 0; i < iterations;) {
-        const size_t next_look = i + 100 < iterations ? i + 100 : iterations;
+        const size_t next_look = i + 1000 < iterations ? i + 1000 : iterations;
         for (; i < next_look; i++) {
             result += (int64_t)i * x * multiplier + offset;
             __asm__ volatile("" : "+r"(result));
         }
-        gil_checkpoint(gil); /* every 100 turns: see chapter 1 */
+        gil_checkpoint(gil); /* every 1000 turns: see chapter 1 */
     }
     return result;
 }

@@ -12,7 +12,6 @@
  * Watch for:
  *   - send and receive against compute: for the light tasks the copying is all there is.
  *   - the GIL does not slow the heavy task: like NumPy, it gives the lock back to compute.
- *   - more workers x BLAS threads than cores: what does that cost?
  *
  * Try:
  *   1. --order 50, then 400: the work grows with the cube of the order, the data with its square.
@@ -96,10 +95,8 @@ static double matrix_work(const float *x, size_t order, bool heavy)
     if (!heavy)
         return sum(x, order * order);
     float *room = realloc(product, order * order * sizeof *product); /* the same, but once */
-    if (!room)
-        return NAN;
-    product = room;
-    return product_sum(product, x, order);
+    product = room ? room : product;
+    return room ? product_sum(product, x, order) : NAN;
 }
 
 static void matrices_sequential(struct lesson_run *run)
@@ -162,12 +159,12 @@ static void matrices_processes(struct lesson_run *run)
 static void make_matrices(struct lesson *lesson, void *context)
 {
     struct work *work = context;
-    const size_t elements = work->matrices * work->order * work->order;
+    const size_t elements = work->order * work->order; /* of one matrix */
     struct random_state random;
-    lesson_input(lesson, &work->x, elements, sizeof *work->x);
+    lesson_input(lesson, &work->x, work->matrices, elements * sizeof *work->x);
     lesson_result(lesson, &work->sums, work->matrices, sizeof *work->sums);
     random_seed(&random, lesson_seed(lesson));
-    random_normal_float(&random, work->x, elements);
+    random_normal_float(&random, work->x, work->matrices * elements);
 }
 
 /* ---- BLAS threads x workers ---------------------------------------------------------------- */
@@ -203,7 +200,7 @@ int main(int argc, char **argv)
         {0}};
     const struct lesson_chapter chapter = {"03_transfer_cost", "The cost of sending data", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-
+    struct work few = work; /* the sizes as asked for, whatever --seconds makes of the others */
     struct lesson_workload numbers = {
         .name = "very_light",
         .title = "very light: x + 1",
@@ -240,9 +237,11 @@ int main(int argc, char **argv)
                 (size_t[]){work.matrices, work.order, work.order}, work.x);
     lesson_save(lesson, "heavy.npy", NPY_FLOAT64, 1, &work.matrices, work.sums);
 
+    matrices.work = &few;
+    matrices.tasks = &few.matrices;
     matrices.name = "break_even";
     matrices.title = "The heavy task with matrices of growing order: from where does it pay?";
-    lesson_sweep(lesson, &matrices, "order", &work.order, 4, 256);
+    lesson_sweep(lesson, &matrices, "order", &few.order, 4, 256);
     if (lesson_runs(lesson, LESSON_PROCESSES))
         blas_threads_times_workers(lesson, matrices);
     return lesson_end(lesson);

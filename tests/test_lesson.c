@@ -269,7 +269,7 @@ START_TEST(reasons_follow_from_the_figures)
     expect_why(&f, 2, "did not hold the lock", "at a time");
     f = figures_of(LESSON_GIL, 2, 1.5, 1.5, 1.0);
     f.gil = (struct gil_statistics){.acquired = 1000, .switches = 10};
-    expect_why(&f, 2, "taken 1000 times, and 500 us was lost each time", "forced");
+    expect_why(&f, 2, "that is 500 us for each of the 1000 times the lock was taken", "forced");
     f = figures_of(LESSON_GIL, 1, 1.0, 1.0, 1.0);
     expect_why(&f, 2, "nobody to share", NULL);
 

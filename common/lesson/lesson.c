@@ -97,7 +97,7 @@ void lesson_print(struct lesson *lesson, const char *format, ...)
 
 void lesson_heading(struct lesson *lesson, const char *text)
 {
-    lesson_print(lesson, "%s%s%s\n", lesson->colour ? "\033[1m" : "", text,
+    lesson_print(lesson, "\n%s%s%s\n", lesson->colour ? "\033[1m" : "", text,
                  lesson->colour ? "\033[0m" : "");
 }
 

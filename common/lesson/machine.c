@@ -319,7 +319,8 @@ void machine_banner(struct lesson *lesson)
     if (!lesson->banner_due)
         return;
     lesson->banner_due = false;
-    lesson_heading(lesson, lesson->chapter->title);
+    lesson_print(lesson, "%s%s%s\n", lesson->colour ? "\033[1m" : "", lesson->chapter->title,
+                 lesson->colour ? "\033[0m" : "");
     lesson_print(lesson, "  cores      %d usable of %d", machine->cores, machine->machine_cores);
     if (ceil(machine->quota) <= machine->cores)
         lesson_print(lesson, " (the cgroup's quota is %.3g)", machine->quota);

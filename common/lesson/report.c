@@ -184,7 +184,6 @@ static void print_gil(struct lesson *lesson, const struct lesson_results *result
 void report_table(struct lesson *lesson, const struct lesson_workload *workload,
                   const struct lesson_results *results)
 {
-    lesson_print(lesson, "\n");
     lesson_heading(lesson, workload->title ? workload->title : workload->name);
     print_rows(lesson, results);
     print_terms(lesson, results);

@@ -151,8 +151,10 @@ static void why_gil(const struct reason *reason, double switch_interval)
                 "or other programs used the cores",
                 100.0 * (1.0 - figures->cores_busy));
     else if (gil->acquired > 0 && lost > SMALL * reason->sequential->wall_median)
-        fprintf(reason->text, "; it was taken %llu times, and %s was lost each time",
-                (unsigned long long)gil->acquired, lesson_time_text(lost / (double)gil->acquired));
+        fprintf(reason->text,
+                "; the run lost %s, that is %s for each of the %llu times the lock was taken",
+                lesson_time_text(lost), lesson_time_text(lost / (double)gil->acquired),
+                (unsigned long long)gil->acquired);
 }
 
 /* ---- Processes ------------------------------------------------------------------------------- */
@@ -236,7 +238,7 @@ static void say_start_up(const struct reason *reason)
         fprintf(reason->text, "; each task wins %s, so a new pool pays from about %.0f tasks on",
                 lesson_time_text(gain), ceil(figures->startup / gain));
     else
-        fprintf(reason->text, "; a task took %s instead of %s, which sets nothing against it",
+        fprintf(reason->text, "; a task took %s instead of %s, so no number of tasks pays for that",
                 lesson_time_text(figures->wall_median / tasks), lesson_time_text(task));
 }
 

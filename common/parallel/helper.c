@@ -60,9 +60,7 @@ void close_other_descriptors(const int *keep, int count)
     close_range((unsigned)from, ~0u, 0);
 }
 
-/* OMP_PROC_BIND has bound this thread to one core when libgomp was loaded, and every worker would
- * inherit that core: give them all of them back. */
-static void undo_openmp_binding(void)
+void undo_openmp_binding(void)
 {
     cpu_set_t cpus;
     CPU_ZERO(&cpus);

@@ -166,6 +166,10 @@ int helper_receive(struct helper *helper, struct helper_report *report);
 /* Closes every descriptor from 3 on but these, in a new process. */
 void close_other_descriptors(const int *keep, int count);
 
+/* OMP_PROC_BIND binds a program's first thread to one core as soon as libgomp is loaded, and all
+ * workers would inherit that core: gives this process all of them back. */
+void undo_openmp_binding(void);
+
 /* ---- The parent's side: pool.c, map.c ------------------------------------------------------- */
 
 /* What the parent knows of one worker. */

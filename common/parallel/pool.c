@@ -52,6 +52,7 @@ int pool_startup(struct error *error)
         return 0;
     if (worker_start_from_environment(&start)) {
         started_by = -1;
+        undo_openmp_binding();
         worker_main(&start);
     }
     if (occupy_standard_streams(error) != 0 || arena_map(error) != 0)

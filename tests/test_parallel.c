@@ -1,0 +1,2316 @@
+/* test_parallel.c - the process pool and shared arrays: what they promise, and what happens when
+ * processes die, memory or descriptors run out, or the program does what it should not.
+ *
+ * Every test runs in a process of its own that calls pool_startup by itself, and ends with a
+ * check that nothing is left behind: no process, no descriptor, no thread, no mapping. What must
+ * be arranged before pool_startup, or ends with the death of the program, runs in a fresh copy of
+ * this program, the "victim". Most tests run for each start method with 1, 2 and 8 workers.
+ */
+#include "common/parallel/pool.h"
+#include "common/parallel/shared_array.h"
+#include <cblas.h>
+#include <check.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <omp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+    #define SANITIZED 1
+#elif defined(__has_feature)
+    #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+        #define SANITIZED 1
+    #endif
+#endif
+#ifndef SANITIZED
+    #define SANITIZED 0
+#endif
+
+#define HANG 30 /* seconds: only a test that hangs takes so long */
+
+static struct error error;
+
+/* ---- The ledger: what this process has, and has started ------------------------------------ */
+
+static pid_t helper; /* the one that pool_startup started */
+static struct ledger {
+    int descriptors, threads, mappings;
+} before;
+
+static int count_entries(const char *directory)
+{
+    int count = 0;
+    DIR *stream = opendir(directory);
+    if (!stream)
+        return -1;
+    while (readdir(stream))
+        count++;
+    closedir(stream);
+    return count - 3; /* ".", "..", and (of descriptors) the directory's own */
+}
+
+static int count_lines(const char *path)
+{
+    int count = 0, c;
+    FILE *file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    while ((c = getc(file)) != EOF)
+        count += c == '\n';
+    fclose(file);
+    return count;
+}
+
+static struct ledger take_ledger(void)
+{
+    return (struct ledger){.descriptors = count_entries("/proc/self/fd"),
+                           .threads = count_entries("/proc/self/task"),
+                           .mappings = count_lines("/proc/self/maps")};
+}
+
+static pid_t parent_of(pid_t pid)
+{
+    char path[64], line[512];
+    int parent = -1;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return -1;
+    if (fgets(line, sizeof line, file) && strrchr(line, ')'))
+        sscanf(strrchr(line, ')'), ") %*c %d", &parent);
+    fclose(file);
+    return parent;
+}
+
+static bool descends_from(pid_t pid, pid_t ancestor)
+{
+    for (int depth = 0; pid > 1 && depth < 32; depth++) {
+        pid = parent_of(pid);
+        if (pid == ancestor)
+            return true;
+    }
+    return false;
+}
+
+/* The processes that descend from `ancestor`, up to `room` of them. */
+static int descendants(pid_t ancestor, pid_t *found, int room)
+{
+    int count = 0;
+    DIR *stream = opendir("/proc");
+    const struct dirent *entry;
+    ck_assert_ptr_nonnull(stream);
+    while ((entry = readdir(stream))) {
+        const pid_t pid = atoi(entry->d_name);
+        if (pid > 0 && count < room && descends_from(pid, ancestor))
+            found[count++] = pid;
+    }
+    closedir(stream);
+    return count;
+}
+
+static void pause_ms(int milliseconds)
+{
+    poll(NULL, 0, milliseconds);
+}
+
+/* Processes besides the helper (with `helper_too`, besides none) that descend from this one and
+ * live. Orphans become its children, since it is a subreaper, and are reaped here. */
+static int count_processes(bool helper_too)
+{
+    pid_t found[64];
+    int living = 0;
+    const int count = descendants(getpid(), found, 64);
+    for (int i = 0; i < count; i++)
+        if ((found[i] != helper || helper_too) && waitpid(found[i], NULL, WNOHANG) != found[i])
+            living++;
+    return living;
+}
+
+static void expect_processes(int expected, bool helper_too)
+{
+    for (int tries = 0; count_processes(helper_too) > expected; tries++) {
+        ck_assert_msg(tries < 500, "%d processes are left", count_processes(helper_too));
+        pause_ms(10);
+    }
+}
+
+static void expect_no_process(bool helper_too)
+{
+    expect_processes(0, helper_too);
+}
+
+static void expect_as_before(void)
+{
+    const struct ledger after = take_ledger();
+    ck_assert_int_eq(after.descriptors, before.descriptors);
+    ck_assert_int_eq(after.threads, before.threads);
+    if (!SANITIZED) /* whose allocators map as they like */
+        ck_assert_int_eq(after.mappings, before.mappings);
+}
+
+static struct pool *create_with(struct pool_options options)
+{
+    struct pool *pool = pool_create(&options, &error);
+    ck_assert_msg(pool != NULL, "pool_create: %s", error.message);
+    return pool;
+}
+
+static void map_squares(struct pool *pool, size_t n, size_t chunksize);
+
+static void set_up(void)
+{
+    pid_t found[4];
+    ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    ck_assert_msg(pool_startup(&error) == 0, "%s", error.message);
+    ck_assert_int_eq(descendants(getpid(), found, 4), 1);
+    helper = found[0];
+    struct pool *pool = create_with((struct pool_options){.workers = 1});
+    map_squares(pool, 10000, 0); /* the heap grows once */
+    pool_destroy(pool);
+    before = take_ledger();
+}
+
+static bool helper_is_gone; /* a test has killed it */
+
+static void tear_down(void)
+{
+    expect_no_process(helper_is_gone);
+    expect_as_before();
+}
+
+/* ---- Situations: each start method with 1, 2 and 8 workers ---------------------------------- */
+
+#define SITUATIONS 9
+
+static struct pool_options situation(int i)
+{
+    static const int workers[] = {1, 2, 8};
+    return (struct pool_options){.workers = workers[i % 3],
+                                 .start_method = (enum pool_start_method)(i / 3)};
+}
+
+/* ---- Tasks ---------------------------------------------------------------------------------- */
+
+static int square(const void *const *arguments, void *result, struct pool_task *task)
+{
+    const long x = *(const long *)arguments[0];
+    (void)task;
+    *(long *)result = x * x;
+    return 0;
+}
+POOL_TASK(square);
+
+static int index_of(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    *(size_t *)result = pool_task_index(task);
+    return 0;
+}
+POOL_TASK(index_of);
+
+static int add3(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)task;
+    *(long *)result =
+        *(const long *)arguments[0] + *(const int *)arguments[1] + *(const short *)arguments[2];
+    return 0;
+}
+POOL_TASK(add3);
+
+static int unregistered(const void *const *arguments, void *result, struct pool_task *task)
+{
+    return square(arguments, result, task);
+}
+
+static void check_squares(const long *results, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ck_assert_int_eq(results[i], (long)(i * i));
+}
+
+static void map_squares(struct pool *pool, size_t n, size_t chunksize)
+{
+    long *x = malloc((n + 1) * sizeof *x), *y = malloc((n + 1) * sizeof *y);
+    ck_assert(x && y);
+    for (size_t i = 0; i <= n; i++) {
+        x[i] = (long)i;
+        y[i] = -1;
+    }
+    ck_assert_msg(pool_map(pool, square, x, sizeof *x, y, sizeof *y, n, chunksize, &error) == 0,
+                  "%s", error.message);
+    check_squares(y, n);
+    ck_assert_int_eq(y[n], -1);
+    free(x);
+    free(y);
+}
+
+/* ---- Maps ----------------------------------------------------------------------------------- */
+
+START_TEST(default_chunksize_is_pythons)
+{
+    for (int workers = 1; workers <= 9; workers++)
+        for (size_t n = 0; n < 300; n++) {
+            size_t chunksize = n / (4 * (size_t)workers); /* pool.py, _map_async */
+            if (n % (4 * (size_t)workers))
+                chunksize++;
+            ck_assert_uint_eq(pool_default_chunksize(n, workers), chunksize);
+        }
+}
+END_TEST
+
+START_TEST(every_size_and_chunksize)
+{
+    static const size_t sizes[] = {0, 1, 2, 7, 8, 9, 97, 1000}, chunksizes[] = {0, 1, 2, 97, 5000};
+    struct pool *pool = create_with(situation(_i));
+    uint64_t tasks = 0, chunks = 0, maps = 0;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (size_t c = 0; c < sizeof chunksizes / sizeof *chunksizes; c++) {
+            const size_t n = sizes[s];
+            const size_t chunksize =
+                chunksizes[c] ? chunksizes[c] : pool_default_chunksize(n, pool_workers(pool));
+            map_squares(pool, n, chunksizes[c]);
+            maps += n > 0;
+            tasks += n;
+            chunks += n > 0 ? (n + chunksize - 1) / chunksize : 0;
+        }
+    map_squares(pool, 5, SIZE_MAX);
+    const struct pool_statistics statistics = pool_statistics(pool);
+    ck_assert_uint_eq(statistics.maps, maps + 1);
+    ck_assert_uint_eq(statistics.tasks, tasks + 5);
+    ck_assert_uint_eq(statistics.chunks, chunks + 1);
+    ck_assert_uint_eq(statistics.bytes_copied, 2 * sizeof(long) * (tasks + 5));
+    ck_assert_uint_eq(statistics.restarts + statistics.chunks_retried + statistics.chunks_lost, 0);
+    ck_assert_str_eq(statistics.last_death, "");
+    ck_assert(statistics.startup > 0);
+    pool_destroy(pool);
+}
+END_TEST
+
+START_TEST(many_small_maps)
+{
+    struct pool *pool = create_with(situation(_i));
+    for (int i = 0; i < 300; i++)
+        map_squares(pool, (size_t)i % 20, 1);
+    pool_destroy(pool);
+}
+END_TEST
+
+START_TEST(columns_each_and_constant)
+{
+    enum { N = 101 };
+    long a[N], results[N];
+    int b[N];
+    const short c = 7;
+    for (int i = 0; i < N; i++) {
+        a[i] = 1000L * i;
+        b[i] = -i;
+    }
+    const struct pool_column columns[] = {
+        {.data = a, .size = sizeof *a},
+        {.data = b, .size = sizeof *b},
+        {.data = &c, .size = sizeof c, .constant = true},
+    };
+    struct pool *pool = create_with(situation(_i));
+    ck_assert_int_eq(pool_starmap(pool, add3, columns, 3,
+                                  &(struct pool_results){.data = results, .size = sizeof *results},
+                                  N, 0, &error),
+                     0);
+    for (int i = 0; i < N; i++)
+        ck_assert_int_eq(results[i], 999L * i + 7);
+    ck_assert_uint_eq(pool_statistics(pool).bytes_copied,
+                      sizeof a + sizeof b + sizeof c + sizeof results);
+    pool_destroy(pool);
+}
+END_TEST
+
+/* Eight columns of one byte each. */
+static int join8(const void *const *arguments, void *result, struct pool_task *task)
+{
+    char *text = result;
+    (void)task;
+    for (int c = 0; c < POOL_MAX_COLUMNS; c++)
+        text[c] = *(const char *)arguments[c];
+    return 0;
+}
+POOL_TASK(join8);
+
+START_TEST(as_many_columns_as_possible)
+{
+    struct pool_column columns[POOL_MAX_COLUMNS];
+    char results[3][POOL_MAX_COLUMNS];
+    for (int c = 0; c < POOL_MAX_COLUMNS; c++)
+        columns[c] = (struct pool_column){.data = &"abcdefghij"[c], .size = 1};
+    struct pool *pool = create_with(situation(_i));
+    ck_assert_int_eq(pool_starmap(pool, join8, columns, POOL_MAX_COLUMNS,
+                                  &(struct pool_results){.data = results, .size = POOL_MAX_COLUMNS},
+                                  3, 0, &error),
+                     0);
+    for (int i = 0; i < 3; i++)
+        ck_assert_mem_eq(results[i], &"abcdefghij"[i], POOL_MAX_COLUMNS);
+    pool_destroy(pool);
+}
+END_TEST
+
+/* The ragged element i consists of i % 7 bytes, of the value i; the task adds 1 to each. */
+static int add_one_to_all(const void *const *arguments, void *result, struct pool_task *task)
+{
+    const unsigned char *in = arguments[0];
+    unsigned char *out = result;
+    for (size_t i = 0; i < pool_task_index(task) % 7; i++)
+        out[i] = (unsigned char)(in[i] + 1);
+    return 0;
+}
+POOL_TASK(add_one_to_all);
+
+enum { RAGGED = 150, GAP = 5 };
+
+/* Offsets that begin after a gap; returns the bytes in all. */
+static size_t ragged_offsets(size_t *offsets, size_t first)
+{
+    offsets[0] = first;
+    for (size_t i = 0; i < RAGGED; i++)
+        offsets[i + 1] = offsets[i] + i % 7;
+    return offsets[RAGGED];
+}
+
+static void check_ragged(struct pool *pool, unsigned char *in, unsigned char *out,
+                         const size_t *in_offsets, const size_t *out_offsets)
+{
+    memset(out, 0xEE, out_offsets[RAGGED] + GAP);
+    for (size_t i = 0; i < RAGGED; i++)
+        memset(in + in_offsets[i], (int)i, i % 7);
+    ck_assert_int_eq(pool_starmap(pool, add_one_to_all,
+                                  &(struct pool_column){.data = in, .offsets = in_offsets}, 1,
+                                  &(struct pool_results){.data = out, .offsets = out_offsets},
+                                  RAGGED, 4, &error),
+                     0);
+    for (size_t i = 0; i < RAGGED; i++)
+        for (size_t j = out_offsets[i]; j < out_offsets[i + 1]; j++)
+            ck_assert_uint_eq(out[j], i + 1);
+    for (size_t j = 0; j < GAP; j++) { /* around the results nothing is touched */
+        ck_assert(out_offsets[0] == 0 || out[j] == 0xEE);
+        ck_assert_uint_eq(out[out_offsets[RAGGED] + j], 0xEE);
+    }
+}
+
+START_TEST(ragged_columns_and_results)
+{
+    size_t from_zero[RAGGED + 1], after_gap[RAGGED + 1];
+    const size_t bytes = ragged_offsets(from_zero, 0);
+    ragged_offsets(after_gap, GAP);
+    unsigned char in[2048], out[2048];
+    ck_assert_uint_lt(bytes + 2 * GAP, sizeof in);
+    struct pool *pool = create_with(situation(_i));
+    map_squares(pool, 1000, 0); /* leaves other data in the memory that is used again */
+    const uint64_t squares = pool_statistics(pool).bytes_copied;
+    check_ragged(pool, in, out, from_zero, from_zero);
+    ck_assert_uint_eq(pool_statistics(pool).bytes_copied - squares,
+                      2 * bytes + 2 * sizeof from_zero);
+    check_ragged(pool, in, out, after_gap, after_gap);
+    unsigned char *shared_in = shared_array_create(2048, 1, &error);
+    unsigned char *shared_out = shared_array_create(2048, 1, &error);
+    ck_assert(shared_in && shared_out);
+    check_ragged(pool, shared_in, shared_out, after_gap, from_zero);
+    shared_array_destroy(shared_in);
+    shared_array_destroy(shared_out);
+    pool_destroy(pool);
+}
+END_TEST
+
+START_TEST(shared_arrays_are_not_copied)
+{
+    enum { N = 1000 };
+    long private_in[N], private_out[N];
+    long *in = shared_array_create(N, sizeof *in, &error);
+    long *out = shared_array_create(N, sizeof *out, &error);
+    ck_assert(in && out);
+    struct pool *pool = create_with(situation(_i));
+    for (long i = 0; i < N; i++)
+        in[i] = private_in[i] = i;
+
+    ck_assert_int_eq(pool_map(pool, square, in, 8, out, 8, N, 0, &error), 0);
+    check_squares(out, N);
+    ck_assert_uint_eq(pool_statistics(pool).bytes_copied, 0);
+
+    memset(out, 0, N * sizeof *out);
+    ck_assert_int_eq(pool_map(pool, square, private_in, 8, out, 8, N, 0, &error), 0);
+    check_squares(out, N);
+    ck_assert_uint_eq(pool_statistics(pool).bytes_copied, sizeof private_in);
+
+    ck_assert_int_eq(pool_map(pool, square, in, 8, private_out, 8, N, 0, &error), 0);
+    check_squares(private_out, N);
+    ck_assert_uint_eq(pool_statistics(pool).bytes_copied, sizeof private_in + sizeof private_out);
+
+    ck_assert_int_eq(pool_map(pool, square, in, 8, in, 8, N, 0, &error), 0); /* in place */
+    check_squares(in, N);
+    shared_array_destroy(in);
+    shared_array_destroy(out);
+    pool_destroy(pool);
+}
+END_TEST
+
+START_TEST(nothing_in_or_nothing_out)
+{
+    size_t indices[50];
+    struct pool *pool = create_with(situation(_i));
+    ck_assert_int_eq(pool_map(pool, index_of, NULL, 0, indices, sizeof *indices, 50, 3, &error), 0);
+    for (size_t i = 0; i < 50; i++)
+        ck_assert_uint_eq(indices[i], i);
+    long *shared = shared_array_create(50, sizeof *shared, &error);
+    ck_assert_ptr_nonnull(shared);
+    ck_assert_int_eq(pool_starmap(pool, index_of, &(struct pool_column){0}, 1,
+                                  &(struct pool_results){.data = shared, .size = 8}, 50, 0, NULL),
+                     0);
+    ck_assert_int_eq(shared[49], 49);
+    shared_array_destroy(shared);
+    pool_destroy(pool);
+}
+END_TEST
+
+/* ---- Refused arguments ---------------------------------------------------------------------- */
+
+static void expect_refused(struct pool_options options, enum error_code code)
+{
+    ck_assert_ptr_null(pool_create(&options, &error));
+    ck_assert_int_eq(error.code, code);
+    ck_assert_str_ne(error.message, "");
+    ck_assert_ptr_null(pool_create(&options, NULL));
+}
+
+START_TEST(refused_options)
+{
+    static const int bad_workers[] = {0, -1, POOL_MAX_WORKERS + 1, INT32_MAX, INT32_MIN};
+    for (size_t i = 0; i < sizeof bad_workers / sizeof *bad_workers; i++)
+        expect_refused((struct pool_options){.workers = bad_workers[i]}, ERROR_INVALID);
+    expect_refused((struct pool_options){.workers = 1, .start_method = (enum pool_start_method)3},
+                   ERROR_INVALID);
+    expect_refused((struct pool_options){.workers = 1, .retries = -1}, ERROR_INVALID);
+    expect_refused((struct pool_options){.workers = 1, .retries = 256}, ERROR_INVALID);
+    expect_refused((struct pool_options){.workers = 1, .threads_per_worker = -1}, ERROR_INVALID);
+    expect_refused((struct pool_options){.workers = 1, .initializer = unregistered},
+                   ERROR_UNREGISTERED);
+    expect_refused(
+        (struct pool_options){.workers = 1, .initializer = square, .initializer_size = 8},
+        ERROR_INVALID);
+    ck_assert_ptr_null(pool_create(NULL, &error));
+    ck_assert_int_eq(error.code, ERROR_INVALID);
+    pool_destroy(NULL);
+}
+END_TEST
+
+static void expect_map_refused(int status, enum error_code code, const char *part_of_message)
+{
+    ck_assert_int_eq(status, -1);
+    ck_assert_msg(error.code == code, "code %d: %s", error.code, error.message);
+    ck_assert_msg(strstr(error.message, part_of_message) != NULL, "%s", error.message);
+    error = (struct error){0};
+}
+
+START_TEST(refused_maps)
+{
+    long x[4] = {0, 1, 2, 3}, y[4];
+    const size_t descending[] = {0, 8, 4, 16, 32};
+    struct pool_column columns[POOL_MAX_COLUMNS + 1];
+    const struct pool_results results = {.data = y, .size = 8};
+    for (int c = 0; c <= POOL_MAX_COLUMNS; c++)
+        columns[c] = (struct pool_column){.data = x, .size = 8};
+    struct pool *pool = create_with((struct pool_options){.workers = 2});
+
+    expect_map_refused(pool_map(pool, unregistered, x, 8, y, 8, 4, 0, &error), ERROR_UNREGISTERED,
+                       "POOL_TASK");
+    expect_map_refused(pool_map(pool, NULL, x, 8, y, 8, 4, 0, &error), ERROR_INVALID, "function");
+    expect_map_refused(pool_map(NULL, square, x, 8, y, 8, 4, 0, &error), ERROR_INVALID, "pool");
+    expect_map_refused(pool_map(pool, square, NULL, 8, y, 8, 4, 0, &error), ERROR_INVALID, "NULL");
+    expect_map_refused(pool_map(pool, square, x, 8, NULL, 8, 4, 0, &error), ERROR_INVALID, "NULL");
+    expect_map_refused(pool_starmap(pool, square, NULL, 1, &results, 4, 0, &error), ERROR_INVALID,
+                       "NULL");
+    expect_map_refused(pool_starmap(pool, square, columns, 0, &results, 4, 0, &error),
+                       ERROR_INVALID, "columns");
+    expect_map_refused(
+        pool_starmap(pool, square, columns, POOL_MAX_COLUMNS + 1, &results, 4, 0, &error),
+        ERROR_INVALID, "columns");
+    columns[0].offsets = descending;
+    expect_map_refused(pool_starmap(pool, square, columns, 1, &results, 4, 0, &error),
+                       ERROR_INVALID, "descend");
+    columns[0].offsets = NULL;
+    expect_map_refused(pool_starmap(pool, square, columns, 1,
+                                    &(struct pool_results){.data = y, .offsets = descending}, 4, 0,
+                                    &error),
+                       ERROR_INVALID, "descend");
+    ck_assert_int_eq(pool_map(pool, NULL, x, 8, y, 8, 4, 0, NULL), -1);
+    map_squares(pool, 100, 0); /* still as good as new */
+    pool_destroy(pool);
+}
+END_TEST
+
+START_TEST(sizes_that_overflow)
+{
+    long x[1] = {0}, y[1];
+    struct pool *pool = create_with((struct pool_options){.workers = 2});
+    expect_map_refused(pool_map(pool, square, x, 8, y, 8, SIZE_MAX, 0, &error), ERROR_INVALID,
+                       "overflow");
+    expect_map_refused(pool_map(pool, square, x, 8, y, 16, SIZE_MAX / 8, 0, &error), ERROR_INVALID,
+                       "overflow");
+    /* The product fits, the sum of all parts does not. */
+    expect_map_refused(pool_map(pool, square, x, 8, y, 8, SIZE_MAX / 8, 0, &error), ERROR_MEMORY,
+                       "memory");
+    expect_map_refused(pool_map(pool, square, x, 8, y, 8, SIZE_MAX / 16, 0, &error), ERROR_MEMORY,
+                       "memory");
+    expect_map_refused(pool_map(pool, square, x, 0, y, 0, SIZE_MAX, 1, &error), ERROR_MEMORY,
+                       "memory");
+    expect_map_refused(pool_map(pool, square, x, 0, y, 0, SIZE_MAX, 7, &error), ERROR_MEMORY,
+                       "memory");
+    map_squares(pool, 100, 0);
+    pool_destroy(pool);
+}
+END_TEST
+
+/* ---- Task errors ---------------------------------------------------------------------------- */
+
+/* Fails where the argument is negative. */
+static int square_positive(const void *const *arguments, void *result, struct pool_task *task)
+{
+    const long x = *(const long *)arguments[0];
+    if (x == -77)
+        return 5;
+    if (x < 0)
+        return pool_task_fail(task, "%ld is negative", x);
+    *(long *)result = x * x;
+    return 0;
+}
+POOL_TASK(square_positive);
+
+enum { FAILING = 1000, CHUNK = 10, UNTOUCHED = -5 };
+
+static void prepare_failing(long *in, long *out)
+{
+    for (long i = 0; i < FAILING; i++) {
+        in[i] = i;
+        out[i] = UNTOUCHED;
+    }
+    in[713] = -13;
+    in[33] = -3;
+    in[35] = -4;
+    in[999] = -1;
+}
+
+/* Everything is there but the failed tasks and what followed them in their chunks. */
+static void check_failing(const long *out)
+{
+    for (long i = 0; i < FAILING; i++) {
+        const bool run = !((i >= 33 && i < 40) || (i >= 713 && i < 720) || i == 999);
+        ck_assert_int_eq(out[i], run ? i * i : UNTOUCHED);
+    }
+}
+
+START_TEST(lowest_error_is_reported_and_the_rest_is_done)
+{
+    long in[FAILING], out[FAILING];
+    long *shared_in = shared_array_create(FAILING, sizeof *in, &error);
+    long *shared_out = shared_array_create(FAILING, sizeof *out, &error);
+    ck_assert(shared_in && shared_out);
+    struct pool *pool = create_with(situation(_i));
+
+    prepare_failing(in, out);
+    expect_map_refused(pool_map(pool, square_positive, in, 8, out, 8, FAILING, CHUNK, &error),
+                       ERROR_TASK, "square_positive: task 33: -3 is negative");
+    check_failing(out);
+    const size_t completed = FAILING - 7 - 7 - 1;
+    ck_assert_uint_eq(pool_statistics(pool).tasks, completed);
+    ck_assert_uint_eq(pool_statistics(pool).chunks, FAILING / CHUNK - 3);
+    ck_assert_uint_eq(pool_statistics(pool).bytes_copied, 8 * FAILING + 8 * completed);
+
+    prepare_failing(shared_in, shared_out);
+    ck_assert_int_eq(
+        pool_map(pool, square_positive, shared_in, 8, shared_out, 8, FAILING, CHUNK, &error), -1);
+    ck_assert_int_eq(error.code, ERROR_TASK);
+    ck_assert_uint_eq(error.task, 33);
+    check_failing(shared_out);
+
+    in[0] = -77; /* says nothing, only returns 5 */
+    expect_map_refused(pool_map(pool, square_positive, in, 8, out, 8, 1, 1, &error), ERROR_TASK,
+                       "task 0: returned 5");
+    map_squares(pool, 1000, 0);
+    shared_array_destroy(shared_in);
+    shared_array_destroy(shared_out);
+    pool_destroy(pool);
+}
+END_TEST
+
+static int talk_too_much(const void *const *arguments, void *result, struct pool_task *task)
+{
+    char text[2000];
+    (void)arguments;
+    (void)result;
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    return pool_task_fail(task, "%s", text);
+}
+POOL_TASK(talk_too_much);
+
+START_TEST(long_message_is_cut)
+{
+    struct pool *pool = create_with((struct pool_options){.workers = 2});
+    expect_map_refused(pool_map(pool, talk_too_much, NULL, 0, NULL, 0, 3, 1, &error), ERROR_TASK,
+                       "talk_too_much: task 0: xxxxx");
+    pool_destroy(pool);
+}
+END_TEST
+
+/* ---- Initializer ---------------------------------------------------------------------------- */
+
+static long initialized;
+
+static int set_initialized(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)result;
+    (void)task;
+    initialized = arguments[0] ? *(const long *)arguments[0] : -1;
+    return 0;
+}
+POOL_TASK(set_initialized);
+
+static int get_initialized(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    (void)task;
+    *(long *)result = initialized;
+    return 0;
+}
+POOL_TASK(get_initialized);
+
+START_TEST(initializer_sets_every_worker)
+{
+    long value = 4711, results[40];
+    struct pool_options options = situation(_i);
+    options.initializer = set_initialized;
+    options.initializer_argument = &value;
+    options.initializer_size = sizeof value;
+    struct pool *pool = create_with(options);
+    value = 0; /* the workers have a copy */
+    ck_assert_int_eq(pool_map(pool, get_initialized, NULL, 0, results, 8, 40, 1, &error), 0);
+    for (int i = 0; i < 40; i++)
+        ck_assert_int_eq(results[i], 4711);
+    ck_assert_int_eq(initialized, 0); /* this process has its own */
+    pool_destroy(pool);
+    options.initializer_argument = NULL;
+    options.initializer_size = 0;
+    pool = create_with(options);
+    ck_assert_int_eq(pool_map(pool, get_initialized, NULL, 0, results, 8, 1, 1, &error), 0);
+    ck_assert_int_eq(results[0], -1);
+    pool_destroy(pool);
+}
+END_TEST
+
+static int fail_to_initialize(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    (void)result;
+    return pool_task_fail(task, "no luck today");
+}
+POOL_TASK(fail_to_initialize);
+
+static int die_in_initializer(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    (void)result;
+    (void)task;
+    raise(SIGKILL);
+    return 0;
+}
+POOL_TASK(die_in_initializer);
+
+START_TEST(initializer_that_fails_or_dies)
+{
+    struct pool_options options = situation(_i);
+    options.initializer = fail_to_initialize;
+    expect_refused(options, ERROR_TASK);
+    ck_assert_str_eq(error.message, "initializer fail_to_initialize: no luck today");
+    options.initializer = die_in_initializer;
+    expect_refused(options, ERROR_BROKEN);
+    ck_assert_ptr_nonnull(strstr(error.message, "killed by signal 9"));
+}
+END_TEST
+
+/* ---- Deaths --------------------------------------------------------------------------------- */
+
+enum death { BY_KILL, BY_FAULT, BY_ABORT, BY_EXIT, BY__EXIT, BY_STACK, BY_THREAD_EXIT, DEATHS };
+static const int death_signals[DEATHS] = {
+    [BY_KILL] = SIGKILL, [BY_FAULT] = SIGSEGV, [BY_ABORT] = SIGABRT, [BY_STACK] = SIGSEGV};
+
+/* A kilobyte of stack for each level, and more levels than any stack holds. */
+__attribute__((noinline)) static long sink_into_the_stack(long depth)
+{
+    volatile char page[1024];
+    page[0] = (char)depth;
+    return depth == 0 ? 0 : sink_into_the_stack(depth - 1) + page[0];
+}
+
+static void die(enum death death)
+{
+    struct sigaction by_default = {.sa_handler = SIG_DFL}; /* not a sanitizer's report */
+    sigaction(SIGSEGV, &by_default, NULL);
+    sigaction(SIGABRT, &by_default, NULL);
+    switch (death) {
+    case BY_KILL:
+        raise(SIGKILL);
+        break;
+    case BY_FAULT:
+        *(volatile char *)mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) = 1;
+        break;
+    case BY_ABORT:
+        abort();
+    case BY_EXIT:
+        exit(0);
+    case BY__EXIT:
+        _exit(0);
+    case BY_STACK:
+        sink_into_the_stack(100 * 1000 * 1000);
+        break;
+    case BY_THREAD_EXIT:
+        pthread_exit(NULL);
+    case DEATHS:
+        break;
+    }
+}
+
+/* Columns: x; how to die, where x is negative; where to count deaths, which stop when there have
+ * been -x. */
+static int square_or_die(const void *const *arguments, void *result, struct pool_task *task)
+{
+    const long x = *(const long *)arguments[0];
+    const enum death death = *(const enum death *)arguments[1];
+    atomic_long *deaths = *(atomic_long *const *)arguments[2];
+    const long i = (long)pool_task_index(task);
+    if (x < 0 && atomic_load(deaths) < -x) {
+        atomic_fetch_add(deaths, 1);
+        die(death);
+    }
+    *(long *)result = i * i;
+    return 0;
+}
+POOL_TASK(square_or_die);
+
+enum { MORTAL = 200 };
+
+static int map_mortal(struct pool *pool, const long *x, enum death death, atomic_long *deaths,
+                      long *results, size_t chunksize)
+{
+    const struct pool_column columns[] = {
+        {.data = x, .size = sizeof *x},
+        {.data = &death, .size = sizeof death, .constant = true},
+        {.data = &deaths, .size = sizeof(atomic_long *), .constant = true},
+    };
+    return pool_starmap(pool, square_or_die, columns, 3,
+                        &(struct pool_results){.data = results, .size = sizeof *results}, MORTAL,
+                        chunksize, &error);
+}
+
+START_TEST(retries_heal_deaths)
+{
+    long x[MORTAL] = {0}, results[MORTAL];
+    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
+    ck_assert_ptr_nonnull(deaths);
+    struct pool_options options = situation(_i);
+    options.retries = 2;
+    struct pool *pool = create_with(options);
+    x[57] = -2; /* dies twice */
+    for (enum death death = 0; death < DEATHS; death++) {
+        atomic_store(deaths, 0);
+        memset(results, 0xFF, sizeof results);
+        ck_assert_msg(map_mortal(pool, x, death, deaths, results, 3) == 0, "death %d: %s", death,
+                      error.message);
+        check_squares(results, MORTAL);
+        ck_assert_int_eq(atomic_load(deaths), 2);
+    }
+    const struct pool_statistics statistics = pool_statistics(pool);
+    ck_assert_uint_eq(statistics.restarts, 2 * DEATHS);
+    ck_assert_uint_eq(statistics.chunks_retried, 2 * DEATHS);
+    ck_assert_uint_eq(statistics.chunks_lost, 0);
+    ck_assert_uint_eq(statistics.tasks, MORTAL * DEATHS);
+    pool_destroy(pool);
+    shared_array_destroy(deaths);
+}
+END_TEST
+
+/* The workers' pids, once all of them are known and none is one of `dead`. */
+static void settled_pids(struct pool *pool, const pid_t *dead, pid_t *pids)
+{
+    for (;;) {
+        bool settled = true;
+        pool_pids(pool, pids);
+        for (int i = 0; i < pool_workers(pool); i++)
+            settled = settled && pids[i] != 0 && (!dead || pids[i] != dead[i]);
+        if (settled)
+            return;
+        map_squares(pool, 1, 1); /* hears what has happened */
+    }
+}
+
+/* The task at 57 dies each time: its chunk, 57 to 59, is given up, and nothing else. */
+static void expect_lost(struct pool *pool, enum death death, atomic_long *deaths, long *results)
+{
+    long x[MORTAL] = {0};
+    char how[64];
+    pid_t pids[8];
+    x[57] = -100;
+    settled_pids(pool, NULL, pids);
+    for (size_t i = 0; i < MORTAL; i++)
+        results[i] = UNTOUCHED;
+    ck_assert_int_eq(map_mortal(pool, x, death, deaths, results, 3), -1);
+    ck_assert_msg(error.code == ERROR_WORKER_LOST, "%s", error.message);
+    ck_assert_uint_eq(error.task, 57);
+    ck_assert_int_gt(error.worker, 0);
+    if (pool_statistics(pool).chunks_retried == 0) {
+        bool ours = false;
+        for (int i = 0; i < pool_workers(pool); i++)
+            ours = ours || pids[i] == error.worker;
+        ck_assert_msg(ours, "%d was no worker", (int)error.worker);
+    }
+    ck_assert_ptr_nonnull(strstr(error.message, "tasks 57 to 59 of 200"));
+    snprintf(how, sizeof how, "worker %d %s", (int)error.worker,
+             death_signals[death] ? "was killed by signal" : "ended with exit status");
+    ck_assert_msg(strstr(error.message, how) != NULL, "%s: %s", how, error.message);
+    if (death_signals[death]) {
+        snprintf(how, sizeof how, "signal %d", death_signals[death]);
+        ck_assert_ptr_nonnull(strstr(error.message, how));
+    }
+    for (long i = 0; i < MORTAL; i++)
+        ck_assert_int_eq(results[i], i >= 57 && i < 60 ? UNTOUCHED : i * i);
+}
+
+START_TEST(without_retries_a_chunk_is_lost)
+{
+    long results[MORTAL];
+    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
+    long *shared_results = shared_array_create(MORTAL, sizeof *shared_results, &error);
+    ck_assert(deaths && shared_results);
+    struct pool *pool = create_with(situation(_i));
+    for (enum death death = 0; death < DEATHS; death++) {
+        expect_lost(pool, death, deaths, results);
+        expect_lost(pool, death, deaths, shared_results);
+    }
+    ck_assert_uint_eq(pool_statistics(pool).chunks_lost, 2 * DEATHS);
+    ck_assert_uint_eq(pool_statistics(pool).restarts, 2 * DEATHS);
+    map_squares(pool, 1000, 0);
+    pool_destroy(pool);
+    shared_array_destroy(shared_results);
+    shared_array_destroy(deaths);
+}
+END_TEST
+
+START_TEST(exhausted_retries_lose_a_chunk)
+{
+    long results[MORTAL];
+    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
+    ck_assert_ptr_nonnull(deaths);
+    struct pool_options options = situation(_i);
+    options.retries = 3;
+    struct pool *pool = create_with(options);
+    expect_lost(pool, BY_KILL, deaths, results);
+    ck_assert_int_eq(atomic_load(deaths), 4);
+    ck_assert_uint_eq(pool_statistics(pool).chunks_retried, 3);
+    ck_assert_uint_eq(pool_statistics(pool).chunks_lost, 1);
+    pool_destroy(pool);
+    shared_array_destroy(deaths);
+}
+END_TEST
+
+START_TEST(lost_tasks_and_the_message_name_the_same_worker)
+{
+    long x[MORTAL] = {0}, results[MORTAL];
+    char who[32];
+    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
+    ck_assert_ptr_nonnull(deaths);
+    struct pool *pool = create_with(situation(_i));
+    for (size_t i = 10; i < 15; i++)
+        x[i] = -100;
+    ck_assert_int_eq(map_mortal(pool, x, BY_KILL, deaths, results, 1), -1);
+    ck_assert_int_eq(error.code, ERROR_WORKER_LOST);
+    ck_assert_uint_eq(error.task, 10);
+    snprintf(who, sizeof who, "worker %d ", (int)error.worker);
+    ck_assert_ptr_nonnull(strstr(error.message, who));
+    ck_assert_uint_eq(pool_statistics(pool).chunks_lost, 5);
+    ck_assert_uint_eq(pool_statistics(pool).tasks, MORTAL - 5);
+    pool_destroy(pool);
+    shared_array_destroy(deaths);
+}
+END_TEST
+
+START_TEST(all_workers_killed_while_idle)
+{
+    struct pool *pool = create_with(situation(_i));
+    pid_t pids[8], again[8];
+    settled_pids(pool, NULL, pids);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < pool_workers(pool); i++)
+            ck_assert_int_eq(kill(pids[i], SIGKILL), 0);
+        map_squares(pool, 1000, 1);
+        settled_pids(pool, pids, again);
+        memcpy(pids, again, sizeof pids);
+    }
+    ck_assert_uint_eq(pool_statistics(pool).restarts, 3 * (uint64_t)pool_workers(pool));
+    pool_destroy(pool);
+}
+END_TEST
+
+START_TEST(restarts_without_progress_are_bounded)
+{
+    long x[MORTAL], results[MORTAL];
+    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
+    ck_assert_ptr_nonnull(deaths);
+    struct pool_options options = situation(_i);
+    options.retries = 255;
+    struct pool *pool = create_with(options);
+    for (size_t i = 0; i < MORTAL; i++) {
+        x[i] = -1000000;
+        results[i] = UNTOUCHED;
+    }
+    expect_map_refused(map_mortal(pool, x, BY_KILL, deaths, results, 0), ERROR_BROKEN,
+                       "die as fast as they are started");
+    ck_assert_int_eq(results[0], UNTOUCHED);
+    ck_assert_uint_le(pool_statistics(pool).restarts, 10 + 3 * (uint64_t)options.workers);
+    expect_map_refused(map_mortal(pool, x, BY_KILL, deaths, results, 0), ERROR_BROKEN, "die");
+    pool_destroy(pool);
+    shared_array_destroy(deaths);
+}
+END_TEST
+
+/* Column: where to count. The first `workers` calls succeed. */
+static int initialize_only_at_first(const void *const *arguments, void *result,
+                                    struct pool_task *task)
+{
+    (void)result;
+    atomic_long *left = *(atomic_long *const *)arguments[0];
+    return atomic_fetch_sub(left, 1) > 0 ? 0 : pool_task_fail(task, "not a second time");
+}
+POOL_TASK(initialize_only_at_first);
+
+START_TEST(initializer_that_fails_in_a_replacement)
+{
+    long x[MORTAL] = {0}, results[MORTAL];
+    atomic_long *counters = shared_array_create(2, sizeof *counters, &error);
+    ck_assert_ptr_nonnull(counters);
+    struct pool_options options = situation(_i);
+    options.retries = 200;
+    options.initializer = initialize_only_at_first;
+    options.initializer_argument = &counters;
+    options.initializer_size = sizeof counters;
+    atomic_store(&counters[0], options.workers);
+    struct pool *pool = create_with(options);
+    x[3] = -100;
+    expect_map_refused(map_mortal(pool, x, BY_KILL, &counters[1], results, 1), ERROR_BROKEN,
+                       "initializer initialize_only_at_first: not a second time");
+    pool_destroy(pool);
+    shared_array_destroy(counters);
+}
+END_TEST
+
+struct fire { /* in shared memory */
+    atomic_long done, kills, wanted;
+    atomic_bool over;
+};
+
+/* Columns: x, the fire. Every thousandth task waits for one more kill, so that there are ten. */
+static int square_under_fire(const void *const *arguments, void *result, struct pool_task *task)
+{
+    struct fire *fire = *(struct fire *const *)arguments[1];
+    const long i = (long)pool_task_index(task), kills = i / 1000 + 1;
+    if (i % 1000 == 0) {
+        long wanted = atomic_load(&fire->wanted);
+        while (wanted < kills && !atomic_compare_exchange_weak(&fire->wanted, &wanted, kills))
+            ;
+        while (atomic_load(&fire->kills) < kills)
+            sched_yield();
+    }
+    atomic_fetch_add(&fire->done, 1);
+    return square(arguments, result, task);
+}
+POOL_TASK(square_under_fire);
+
+static pid_t helper_of(const struct pool *pool)
+{
+    pid_t pids[8];
+    pool_pids(pool, pids);
+    return parent_of(pids[0]);
+}
+
+/* A process that kills workers at random, in whatever they are doing: one for each 200 tasks that
+ * were done, and those that are waited for. */
+static pid_t start_killer(pid_t of_helper, struct fire *fire)
+{
+    const pid_t killer = fork();
+    ck_assert_int_ge(killer, 0);
+    if (killer > 0)
+        return killer;
+    pid_t workers[64];
+    srand(1);
+    for (long seen = 0; !atomic_load(&fire->over); sched_yield()) {
+        const long done = atomic_load(&fire->done);
+        if (done < seen + 200 && atomic_load(&fire->kills) >= atomic_load(&fire->wanted))
+            continue;
+        seen = done;
+        const int count = descendants(of_helper, workers, 64);
+        if (count > 0 && kill(workers[rand() % count], SIGKILL) == 0)
+            atomic_fetch_add(&fire->kills, 1);
+    }
+    _exit(0);
+}
+
+START_TEST(random_kills_do_not_change_a_result)
+{
+    enum { N = 10000 };
+    static long x[N], y[N];
+    struct fire *fire = shared_array_create(1, sizeof *fire, &error);
+    ck_assert_ptr_nonnull(fire);
+    const struct pool_column columns[] = {
+        {.data = x, .size = sizeof *x},
+        {.data = &fire, .size = sizeof fire, .constant = true},
+    };
+    struct pool_options options = situation(_i);
+    options.retries = 255;
+    struct pool *pool = create_with(options);
+    const pid_t killer = start_killer(helper_of(pool), fire);
+    for (long i = 0; i < N; i++) {
+        x[i] = i;
+        y[i] = -1;
+    }
+    const int status =
+        pool_starmap(pool, square_under_fire, columns, 2,
+                     &(struct pool_results){.data = y, .size = sizeof *y}, N, 5, &error);
+    ck_assert_msg(status == 0, "%s", error.message);
+    check_squares(y, N);
+    atomic_store(&fire->over, true);
+    ck_assert_int_eq(waitpid(killer, NULL, 0), killer);
+    const struct pool_statistics statistics = pool_statistics(pool);
+    ck_assert_int_ge(atomic_load(&fire->done), N);
+    ck_assert_int_ge(atomic_load(&fire->kills), N / 1000);
+    ck_assert_uint_gt(statistics.restarts, 0);
+    ck_assert_uint_le(statistics.restarts, (uint64_t)atomic_load(&fire->kills));
+    ck_assert_uint_eq(statistics.chunks_lost, 0);
+    ck_assert_uint_eq(statistics.tasks, N);
+    pool_destroy(pool);
+    shared_array_destroy(fire);
+}
+END_TEST
+
+static int kill_parent(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    (void)result;
+    (void)task;
+    kill(getppid(), SIGKILL);
+    pause_ms(1000 * HANG); /* the kernel ends this worker */
+    return 0;
+}
+POOL_TASK(kill_parent);
+
+START_TEST(helper_killed_during_a_map)
+{
+    struct pool *pool = create_with(situation(_i));
+    helper_is_gone = situation(_i).start_method != POOL_FORK;
+    expect_map_refused(pool_map(pool, kill_parent, NULL, 0, NULL, 0, 100, 1, &error), ERROR_BROKEN,
+                       "helper process is gone");
+    expect_map_refused(pool_map(pool, kill_parent, NULL, 0, NULL, 0, 100, 1, &error), ERROR_BROKEN,
+                       "helper process is gone");
+    pool_destroy(pool);
+    if (helper_is_gone) {
+        expect_refused(situation(_i), ERROR_BROKEN);
+        before.descriptors--; /* its socket */
+    }
+}
+END_TEST
+
+START_TEST(helper_killed_while_idle)
+{
+    struct pool *pool = create_with(situation(_i));
+    struct pool *other = create_with(situation(_i));
+    helper_is_gone = situation(_i).start_method != POOL_FORK;
+    ck_assert_int_eq(kill(helper_of(pool), SIGKILL), 0);
+    long x = 1, y;
+    while (pool_map(pool, square, &x, 8, &y, 8, 1, 1, &error) == 0)
+        ; /* until the signal has arrived */
+    expect_map_refused(-1, ERROR_BROKEN, "helper process is gone");
+    if (helper_is_gone)
+        expect_map_refused(pool_map(other, square, &x, 8, &y, 8, 1, 1, &error), ERROR_BROKEN,
+                           "helper process is gone");
+    else
+        map_squares(other, 10, 1);
+    pool_destroy(other);
+    pool_destroy(pool);
+    before.descriptors -= helper_is_gone;
+}
+END_TEST
+
+START_TEST(helper_killed_before_destroy)
+{
+    struct pool *pool = create_with(situation(_i));
+    helper_is_gone = situation(_i).start_method != POOL_FORK;
+    ck_assert_int_eq(kill(helper_of(pool), SIGKILL), 0);
+    pool_destroy(pool);
+    expect_no_process(helper_is_gone);
+    if (helper_is_gone) {
+        expect_refused(situation(_i), ERROR_BROKEN);
+        before.descriptors--;
+    }
+}
+END_TEST
+
+START_TEST(stopped_worker_does_not_keep_destroy_from_ending)
+{
+    struct pool *pool = create_with(situation(_i));
+    pid_t pids[8];
+    pool_pids(pool, pids);
+    ck_assert_int_eq(kill(pids[0], SIGSTOP), 0);
+    pool_destroy(pool);
+}
+END_TEST
+
+/* ---- Pools where there should be none -------------------------------------------------------- */
+
+static struct pool *a_pool; /* inherited by the workers of start method fork */
+
+static int make_a_pool(const void *const *arguments, void *result, struct pool_task *task)
+{
+    struct error inner;
+    long x = 1, y;
+    (void)arguments;
+    if (pool_startup(&inner) != 0)
+        return pool_task_fail(task, "pool_startup: %s", inner.message);
+    if (pool_create(&(struct pool_options){.workers = 1}, &inner) || inner.code != ERROR_INVALID)
+        return pool_task_fail(task, "a pool in a worker");
+    if (shared_array_create(1, 1, &inner) || inner.code != ERROR_INVALID)
+        return pool_task_fail(task, "a shared array made by a worker");
+    if (a_pool &&
+        (pool_map(a_pool, square, &x, 8, &y, 8, 1, 1, &inner) == 0 || inner.code != ERROR_INVALID))
+        return pool_task_fail(task, "a worker has used its parent's pool");
+    if (pool_is_spawned_worker())
+        return pool_task_fail(task, "what a task starts would take itself for a worker");
+    *(int *)result = 1;
+    return 0;
+}
+POOL_TASK(make_a_pool);
+
+START_TEST(worker_has_no_pools)
+{
+    int results[20];
+    a_pool = create_with((struct pool_options){.workers = 1});
+    struct pool *pool = create_with(situation(_i));
+    ck_assert_msg(pool_map(pool, make_a_pool, NULL, 0, results, sizeof *results, 20, 1, &error) ==
+                      0,
+                  "%s", error.message);
+    pool_destroy(pool);
+    map_squares(a_pool, 10, 0);
+    pool_destroy(a_pool);
+}
+END_TEST
+
+START_TEST(forked_copy_of_the_program_has_no_pools)
+{
+    struct pool *pool = create_with(situation(_i));
+    long *shared = shared_array_create(1, sizeof *shared, &error);
+    long x = 1, y;
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        const bool map_refused =
+            pool_map(pool, square, &x, 8, &y, 8, 1, 1, &error) == -1 && error.code == ERROR_INVALID;
+        const bool create_refused =
+            pool_create(&(struct pool_options){.workers = 1}, &error) == NULL;
+        pool_destroy(pool); /* frees memory, and leaves the parent's workers alone */
+        shared_array_destroy(shared);
+        _exit(map_refused && create_refused ? 0 : 1);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    map_squares(pool, 100, 1);
+    ck_assert_uint_eq(pool_statistics(pool).restarts, 0);
+    shared_array_destroy(shared);
+    pool_destroy(pool);
+}
+END_TEST
+
+/* A worker has the standard streams, its life line and its bell; a fresh copy of the program the
+ * arena's descriptor too. Any other would keep something alive that should end. */
+static int count_descriptors(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    (void)task;
+    *(int *)result = count_entries("/proc/self/fd");
+    return 0;
+}
+POOL_TASK(count_descriptors);
+
+START_TEST(workers_inherit_no_descriptors)
+{
+    int results[20];
+    const int extra = open("/dev/null", O_RDONLY); /* without O_CLOEXEC */
+    ck_assert_int_ge(extra, 0);
+    struct pool *first = create_with(situation(_i));
+    struct pool *pool = create_with(situation(_i));
+    ck_assert_int_eq(pool_map(pool, count_descriptors, NULL, 0, results, 4, 20, 1, &error), 0);
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(results[i], situation(_i).start_method == POOL_SPAWN ? 6 : 5);
+    pool_destroy(pool);
+    pool_destroy(first);
+    close(extra);
+}
+END_TEST
+
+/* ---- Several pools, and many ----------------------------------------------------------------- */
+
+START_TEST(many_pools_leave_nothing)
+{
+    static const int pools[] = {500, 200, 60};
+    struct pool_options options = {.workers = 1 + _i % 2,
+                                   .start_method = (enum pool_start_method)_i};
+    for (int i = 0; i < (SANITIZED ? 40 : pools[_i]); i++) {
+        struct pool *pool = create_with(options);
+        if (i % 10 == 0)
+            map_squares(pool, 20, 0);
+        pool_destroy(pool);
+    }
+}
+END_TEST
+
+START_TEST(two_pools_alternate)
+{
+    struct pool *one = create_with(situation(_i)), *two = create_with(situation(_i));
+    struct pool *third = create_with((struct pool_options){.workers = 1});
+    for (int i = 0; i < 50; i++) {
+        map_squares(one, 30, 1);
+        map_squares(two, 31, 2);
+        map_squares(third, 3, 0);
+    }
+    pool_destroy(two); /* not in the order they were made in */
+    map_squares(one, 30, 1);
+    map_squares(third, 3, 0);
+    pool_destroy(one);
+    map_squares(third, 3, 0);
+    pool_destroy(third);
+}
+END_TEST
+
+START_TEST(death_in_one_pool_is_heard_while_another_works)
+{
+    struct pool_options options = situation(_i);
+    if (options.start_method == POOL_FORK) /* each of these has its own helper */
+        return;
+    struct pool *working = create_with(options), *dying = create_with(options);
+    pid_t pids[8], again[8];
+    pool_pids(dying, pids);
+    ck_assert_int_eq(kill(pids[0], SIGKILL), 0);
+    do {
+        map_squares(working, 20, 1);
+        pool_pids(dying, again);
+    } while (again[0] == pids[0] || again[0] == 0);
+    ck_assert_uint_eq(pool_statistics(dying).restarts, 1);
+    ck_assert_uint_eq(pool_statistics(working).restarts, 0);
+    map_squares(dying, 20, 1);
+    pool_destroy(dying);
+    pool_destroy(working);
+}
+END_TEST
+
+START_TEST(facts_about_a_pool)
+{
+    struct pool_options options = situation(_i);
+    struct pool *pool = create_with(options);
+    pid_t pids[8];
+    ck_assert_int_eq(pool_workers(pool), options.workers);
+    ck_assert_int_eq(pool_start_method(pool), options.start_method);
+    pool_pids(pool, pids);
+    for (int i = 0; i < options.workers; i++) {
+        ck_assert_int_eq(parent_of(parent_of(pids[i])), getpid());
+        for (int j = 0; j < i; j++)
+            ck_assert_int_ne(pids[i], pids[j]);
+    }
+    const double cpu = pool_cpu_seconds(pool);
+    map_squares(pool, 10000, 0);
+    ck_assert(cpu >= 0 && pool_cpu_seconds(pool) >= cpu);
+    pool_destroy(pool);
+    ck_assert_str_eq(pool_start_method_name(POOL_FORKSERVER), "forkserver");
+    ck_assert_str_eq(pool_start_method_name(POOL_FORK), "fork");
+    ck_assert_str_eq(pool_start_method_name(POOL_SPAWN), "spawn");
+}
+END_TEST
+
+/* ---- OpenMP and BLAS ------------------------------------------------------------------------- */
+
+static int sum_in_parallel(int threads)
+{
+    int sum = 0;
+#pragma omp parallel for num_threads(threads) reduction(+ : sum)
+    for (int i = 0; i < 1000; i++)
+        sum += i;
+    return sum;
+}
+
+/* Result: the threads of a region, 0 if the sum was wrong. */
+static int region_in_task(const void *const *arguments, void *result, struct pool_task *task)
+{
+    int threads = 0, sum = 0;
+    (void)arguments;
+    (void)task;
+#pragma omp parallel reduction(+ : sum)
+    {
+#pragma omp single
+        threads = omp_get_num_threads();
+#pragma omp for
+        for (int i = 0; i < 1000; i++)
+            sum += i;
+    }
+    *(int *)result = sum == 499500 ? threads : 0;
+    return 0;
+}
+POOL_TASK(region_in_task);
+
+static void expect_regions(struct pool *pool, int threads)
+{
+    int results[30];
+    ck_assert_int_eq(pool_map(pool, region_in_task, NULL, 0, results, sizeof(int), 30, 1, &error),
+                     0);
+    for (int i = 0; i < 30; i++)
+        ck_assert_int_eq(results[i], threads);
+}
+
+START_TEST(openmp_in_the_program_and_in_tasks)
+{
+    struct pool_options options = situation(_i);
+    if (options.workers > 2)
+        return;
+    ck_assert_int_eq(sum_in_parallel(4), 499500);
+    before = take_ledger(); /* the team stays */
+    struct pool *pool = create_with(options);
+    expect_regions(pool, 1);
+    ck_assert_int_eq(sum_in_parallel(4), 499500);
+    pool_destroy(pool);
+    options.threads_per_worker = 2;
+    pool = create_with(options);
+    expect_regions(pool, 2);
+    ck_assert_int_eq(sum_in_parallel(4), 499500);
+    expect_regions(pool, 2);
+    pool_destroy(pool);
+}
+END_TEST
+
+enum { ORDER = 200 };
+
+/* Is the product of two matrices of ones what it must be? It is large enough for BLAS threads. */
+static bool multiply_ones(void)
+{
+    bool right = true;
+    double *a = malloc(3 * ORDER * ORDER * sizeof *a);
+    if (!a)
+        return false;
+    double *b = a + ORDER * ORDER, *c = b + ORDER * ORDER;
+    for (int i = 0; i < 2 * ORDER * ORDER; i++)
+        a[i] = 1;
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, ORDER, ORDER, ORDER, 1, a, ORDER, b,
+                ORDER, 0, c, ORDER);
+    for (int i = 0; i < ORDER * ORDER; i++)
+        right = right && c[i] == ORDER;
+    free(a);
+    return right;
+}
+
+static int multiply_in_task(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    (void)task;
+    *(int *)result = multiply_ones() ? openblas_get_num_threads() : -1;
+    return 0;
+}
+POOL_TASK(multiply_in_task);
+
+START_TEST(blas_in_the_program_and_in_tasks)
+{
+    struct pool_options options = situation(_i);
+    int results[20];
+    if (options.workers > 2)
+        return;
+    ck_assert(multiply_ones());
+    before = take_ledger();
+    for (int threads = 1; threads <= 2; threads++) {
+        options.threads_per_worker = threads;
+        struct pool *pool = create_with(options);
+        ck_assert_int_eq(
+            pool_map(pool, multiply_in_task, NULL, 0, results, sizeof(int), 20, 1, &error), 0);
+        for (int i = 0; i < 20; i++)
+            ck_assert_int_eq(results[i], threads);
+        ck_assert(multiply_ones());
+        pool_destroy(pool);
+    }
+}
+END_TEST
+
+static atomic_bool stop_computing;
+
+static void *compute_meanwhile(void *unused)
+{
+    (void)unused;
+    while (!atomic_load(&stop_computing))
+        if (sum_in_parallel(2) != 499500 || !multiply_ones())
+            abort();
+    return NULL;
+}
+
+START_TEST(replacement_while_the_program_computes)
+{
+    long x[MORTAL] = {0}, results[MORTAL];
+    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
+    ck_assert_ptr_nonnull(deaths);
+    pthread_t thread;
+    struct pool_options options = situation(_i);
+    options.retries = 1;
+    options.threads_per_worker = 2;
+    struct pool *pool = create_with(options); /* "fork" must not fork while another computes */
+    ck_assert_int_eq(pthread_create(&thread, NULL, compute_meanwhile, NULL), 0);
+    x[100] = -1;
+    for (int round = 0; round < 5; round++) {
+        atomic_store(deaths, 0);
+        ck_assert_msg(map_mortal(pool, x, BY_KILL, deaths, results, 7) == 0, "%s", error.message);
+        check_squares(results, MORTAL);
+        expect_regions(pool, 2);
+    }
+    ck_assert_uint_eq(pool_statistics(pool).restarts, 5);
+    atomic_store(&stop_computing, true);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    pool_destroy(pool);
+    shared_array_destroy(deaths);
+    expect_no_process(false);
+    before = take_ledger(); /* OpenMP and BLAS keep threads of their own */
+}
+END_TEST
+
+/* ---- Signals --------------------------------------------------------------------------------- */
+
+static atomic_int interrupts;
+
+static void note_signal(int number)
+{
+    (void)number;
+    atomic_fetch_add(&interrupts, 1);
+}
+
+static int interrupt_everybody(const void *const *arguments, void *result, struct pool_task *task)
+{
+    if (pool_task_index(task) % 10 == 0)
+        kill(0, SIGINT); /* as Ctrl-C does: to the whole process group */
+    return square(arguments, result, task);
+}
+POOL_TASK(interrupt_everybody);
+
+START_TEST(interrupt_reaches_only_the_program)
+{
+    enum { N = 200 };
+    long x[N], y[N];
+    const struct sigaction action = {.sa_handler = note_signal};
+    ck_assert_int_eq(setpgid(0, 0), 0); /* not everybody else */
+    ck_assert_int_eq(sigaction(SIGINT, &action, NULL), 0);
+    struct pool *fresh = create_with((struct pool_options){.workers = 1}); /* of the old group */
+    pool_destroy(fresh);
+    struct pool_options options = situation(_i);
+    options.start_method = POOL_FORK; /* whose helper belongs to the new group */
+    struct pool *pool = create_with(options);
+    for (long i = 0; i < N; i++)
+        x[i] = i;
+    ck_assert_int_eq(pool_map(pool, interrupt_everybody, x, 8, y, 8, N, 1, &error), 0);
+    check_squares(y, N);
+    map_squares(pool, 100, 1);
+    ck_assert_int_gt(atomic_load(&interrupts), 0);
+    ck_assert_uint_eq(pool_statistics(pool).restarts, 0);
+    pool_destroy(pool);
+}
+END_TEST
+
+START_TEST(interrupted_system_calls)
+{
+    const struct sigaction action = {.sa_handler = note_signal}; /* without SA_RESTART */
+    const struct itimerval often = {.it_interval.tv_usec = 500, .it_value.tv_usec = 500};
+    const struct itimerval never = {0};
+    ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+    for (int i = 0; i < 20; i++) {
+        struct pool *pool = create_with(situation(_i));
+        for (int j = 0; j < 10; j++)
+            map_squares(pool, 500, 1);
+        pool_destroy(pool);
+    }
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+    ck_assert_int_gt(atomic_load(&interrupts), 0);
+}
+END_TEST
+
+static void reap_everybody(int number)
+{
+    const int kept = errno;
+    (void)number;
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    errno = kept;
+}
+
+START_TEST(program_that_reaps_every_child)
+{
+    const struct sigaction action = {.sa_handler = reap_everybody};
+    ck_assert_int_eq(sigaction(SIGCHLD, &action, NULL), 0);
+    struct pool *pool = create_with(situation(_i));
+    map_squares(pool, 100, 1);
+    pool_destroy(pool);
+    ck_assert_int_eq(signal(SIGCHLD, SIG_IGN) == SIG_ERR, 0);
+    pool = create_with(situation(_i));
+    map_squares(pool, 100, 1);
+    pool_destroy(pool);
+}
+END_TEST
+
+/* ---- Too few descriptors, too few processes ---------------------------------------------------
+ */
+
+static struct rlimit limit_of(pid_t pid, int resource)
+{
+    struct rlimit limit;
+    ck_assert_int_eq(prlimit(pid, (__rlimit_resource_t)resource, NULL, &limit), 0);
+    return limit;
+}
+
+static void set_limit(pid_t pid, int resource, struct rlimit limit, rlim_t value)
+{
+    limit.rlim_cur = value;
+    ck_assert_int_eq(prlimit(pid, (__rlimit_resource_t)resource, &limit, NULL), 0);
+}
+
+START_TEST(program_is_out_of_descriptors)
+{
+    const struct rlimit limit = limit_of(0, RLIMIT_NOFILE);
+    const int used = open("/dev/null", O_RDONLY); /* the first free one */
+    ck_assert_int_ge(used, 0);
+    close(used);
+    int failures = 0;
+    for (rlim_t more = 0; more < 12; more++) {
+        set_limit(0, RLIMIT_NOFILE, limit, (rlim_t)used + more);
+        struct pool_options options = situation(_i);
+        struct pool *pool = pool_create(&options, &error);
+        set_limit(0, RLIMIT_NOFILE, limit, limit.rlim_cur);
+        if (!pool) {
+            failures++;
+            ck_assert_int_eq(error.code, ERROR_SYSTEM);
+            ck_assert_int_eq(error.system_errno, EMFILE);
+        }
+        pool_destroy(pool);
+        expect_no_process(false);
+        expect_as_before();
+    }
+    ck_assert_int_ge(failures, 3); /* eventfd and a pipe need three */
+    ck_assert_int_lt(failures, 12);
+}
+END_TEST
+
+START_TEST(helper_is_out_of_descriptors)
+{
+    struct pool_options options = situation(_i);
+    if (options.start_method == POOL_FORK)
+        return;
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)helper);
+    const int open_in_helper = count_entries(path);
+    const struct rlimit limit = limit_of(helper, RLIMIT_NOFILE);
+    int failures = 0;
+    for (rlim_t most = 3; most < 20; most++) {
+        set_limit(helper, RLIMIT_NOFILE, limit, most);
+        struct pool *pool = pool_create(&options, &error);
+        set_limit(helper, RLIMIT_NOFILE, limit, limit.rlim_cur);
+        if (pool) {
+            map_squares(pool, 20, 1);
+        } else if (error.code == ERROR_SYSTEM) { /* or a fresh program could not load */
+            failures++;
+            ck_assert_int_eq(error.system_errno, EMFILE);
+        }
+        pool_destroy(pool);
+        ck_assert_int_eq(count_entries(path), open_in_helper);
+    }
+    ck_assert_int_gt(failures, 0);
+    struct pool *pool = create_with(options);
+    map_squares(pool, 20, 1);
+    pool_destroy(pool);
+}
+END_TEST
+
+/* ---- Shared arrays ----------------------------------------------------------------------------
+ */
+
+static bool all_zero(const unsigned char *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
+}
+
+static void expect_no_array(size_t count, size_t size, enum error_code code)
+{
+    ck_assert_ptr_null(shared_array_create(count, size, &error));
+    ck_assert_msg(error.code == code, "code %d: %s", error.code, error.message);
+    ck_assert_ptr_null(shared_array_create(count, size, NULL));
+}
+
+/* The memory that is behind the arena now. */
+static size_t arena_bytes(void)
+{
+    char path[64], target[64];
+    struct stat status;
+    for (int fd = 3; fd < 64; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        const ssize_t length = readlink(path, target, sizeof target - 1);
+        if (length <= 0)
+            continue;
+        target[length] = '\0';
+        if (strncmp(target, "/memfd:arena", 12) == 0 && fstat(fd, &status) == 0)
+            return (size_t)status.st_blocks * 512;
+    }
+    ck_abort_msg("there is no arena");
+}
+
+START_TEST(arrays_that_cannot_be)
+{
+    const size_t held = arena_bytes(), available = shared_array_available();
+    ck_assert_uint_gt(available, 0);
+    expect_no_array(0, 8, ERROR_INVALID);
+    expect_no_array(8, 0, ERROR_INVALID);
+    expect_no_array(SIZE_MAX, 2, ERROR_INVALID);
+    expect_no_array(SIZE_MAX, 1, ERROR_MEMORY);
+    expect_no_array(SIZE_MAX / 2, 1, ERROR_MEMORY);
+    expect_no_array((size_t)2 << 40, 1, ERROR_MEMORY);
+    expect_no_array(available + ((size_t)4 << 30), 1, ERROR_MEMORY);
+    ck_assert_uint_le(arena_bytes(), held); /* nothing was touched for it */
+    shared_array_destroy(NULL);
+}
+END_TEST
+
+/* A map whose results would have to be copied, and are larger than the machine. */
+START_TEST(map_larger_than_memory)
+{
+    const size_t tasks = 1000, size = (shared_array_available() + ((size_t)4 << 30)) / tasks;
+    char *results =
+        mmap(NULL, tasks * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(results, MAP_FAILED);
+    struct pool *pool = create_with((struct pool_options){.workers = 2});
+    const size_t held = arena_bytes();
+    expect_map_refused(pool_map(pool, index_of, NULL, 0, results, size, tasks, 0, &error),
+                       ERROR_MEMORY, "MB");
+    ck_assert_uint_le(arena_bytes(), held);
+    map_squares(pool, 100, 0);
+    pool_destroy(pool);
+    munmap(results, tasks * size);
+}
+END_TEST
+
+START_TEST(arrays_are_zero_and_aligned)
+{
+    static const size_t sizes[] = {1, 63, 64, 65, 4095, 4096, 4097, 100000, 3000000};
+    for (int round = 0; round < 3; round++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            unsigned char *array = shared_array_create(sizes[i], 1, &error);
+            ck_assert_ptr_nonnull(array);
+            ck_assert_uint_eq((uintptr_t)array % 64, 0);
+            ck_assert(all_zero(array, sizes[i]));
+            ck_assert(shared_array_contains(array, sizes[i]));
+            ck_assert(!shared_array_contains(array, SIZE_MAX));
+            memset(array, 0xFF, sizes[i]);
+            shared_array_destroy(array);
+        }
+    char local;
+    ck_assert(!shared_array_contains(&local, 1));
+    ck_assert(!shared_array_contains(NULL, 1));
+}
+END_TEST
+
+/* Arrays of many sizes live at once, are given back in another order, and never overlap. */
+START_TEST(arrays_do_not_overlap)
+{
+    enum { LIVE = 40 };
+    unsigned char *arrays[LIVE] = {NULL};
+    size_t sizes[LIVE] = {0};
+    srand(7);
+    for (int step = 0; step < 3000; step++) {
+        const int i = rand() % LIVE;
+        for (size_t j = 0; j < sizes[i]; j += 509)
+            ck_assert_uint_eq(arrays[i][j], i + 1);
+        shared_array_destroy(arrays[i]);
+        sizes[i] = 1 + (size_t)rand() % 60000;
+        arrays[i] = shared_array_create(sizes[i], 1, &error);
+        ck_assert_ptr_nonnull(arrays[i]);
+        ck_assert_uint_eq(arrays[i][sizes[i] - 1], 0);
+        memset(arrays[i], i + 1, sizes[i]);
+    }
+    for (int i = 0; i < LIVE; i++)
+        shared_array_destroy(arrays[i]);
+}
+END_TEST
+
+START_TEST(a_thousand_arrays_leave_nothing)
+{
+    size_t held = 0;
+    for (int i = 0; i < 1000; i++) {
+        unsigned char *array = shared_array_create(100000, 1, &error);
+        ck_assert_ptr_nonnull(array);
+        array[99999] = 1;
+        shared_array_destroy(array);
+        held = i == 0 ? arena_bytes() : held;
+    }
+    ck_assert_uint_eq(arena_bytes(), held);
+    const struct ledger now = take_ledger();
+    ck_assert_int_eq(now.descriptors, before.descriptors);
+    /* More than is kept for the next use is given back to the system. */
+    unsigned char *large = shared_array_create((size_t)300 << 20, 1, &error);
+    ck_assert_msg(large != NULL, "%s", error.message);
+    shared_array_destroy(large);
+    ck_assert_uint_le(arena_bytes(), held + ((size_t)256 << 20));
+}
+END_TEST
+
+static int write_into_array(const void *const *arguments, void *result, struct pool_task *task)
+{
+    long *array = *(long *const *)arguments[0];
+    (void)result;
+    array[pool_task_index(task)] += (long)pool_task_index(task);
+    return 0;
+}
+POOL_TASK(write_into_array);
+
+START_TEST(array_made_after_the_workers)
+{
+    struct pool *pool = create_with(situation(_i));
+    long *array = shared_array_create(100, sizeof *array, &error);
+    ck_assert_ptr_nonnull(array);
+    const struct pool_column column = {.data = &array, .size = sizeof array, .constant = true};
+    for (int round = 0; round < 3; round++)
+        ck_assert_int_eq(pool_starmap(pool, write_into_array, &column, 1, NULL, 100, 0, &error), 0);
+    for (long i = 0; i < 100; i++)
+        ck_assert_int_eq(array[i], 3 * i);
+    pool_destroy(pool);
+    shared_array_destroy(array);
+}
+END_TEST
+
+/* ---- Victims: programs that need a start of their own, or die ----------------------------------
+ */
+
+static int affinity(const void *const *arguments, void *result, struct pool_task *task)
+{
+    cpu_set_t cpus;
+    (void)arguments;
+    (void)task;
+    *(int *)result = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 0;
+    return 0;
+}
+POOL_TASK(affinity);
+
+static int say_index(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    (void)result;
+    printf("%zu\n", pool_task_index(task));
+    return 0;
+}
+POOL_TASK(say_index);
+
+static int sleep_for_ever(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    (void)result;
+    (void)task;
+    pause_ms(-1);
+    return 0;
+}
+POOL_TASK(sleep_for_ever);
+
+/* Says that it is ready, with one byte, and never comes back. */
+static int victim_works(struct pool *pool)
+{
+    if (write(STDOUT_FILENO, ".", 1) != 1)
+        return 1;
+    return pool_map(pool, sleep_for_ever, NULL, 0, NULL, 0, 100, 1, NULL);
+}
+
+static int victim_maps(struct pool *pool)
+{
+    long x[100], y[100];
+    for (long i = 0; i < 100; i++)
+        x[i] = i;
+    if (pool_map(pool, square, x, 8, y, 8, 100, 1, &error) != 0)
+        return 1;
+    for (long i = 0; i < 100; i++)
+        if (y[i] != i * i)
+            return 2;
+    return 0;
+}
+
+static int victim_prints(struct pool *pool)
+{
+    return pool_map(pool, say_index, NULL, 0, NULL, 0, 50, 3, &error);
+}
+
+/* Were the standard streams, which this program was started without, left alone? */
+static int victim_without_streams(struct pool *pool)
+{
+    char name[32], target[64];
+    for (int fd = 0; fd < 3; fd++) {
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        const ssize_t length = readlink(name, target, sizeof target);
+        if (length != 9 || memcmp(target, "/dev/null", 9) != 0)
+            return 3;
+    }
+    printf("into the void\n");
+    return victim_maps(pool);
+}
+
+static int victim_counts_processors(struct pool *pool)
+{
+    int counts[20];
+    if (pool_map(pool, affinity, NULL, 0, counts, sizeof *counts, 20, 1, &error) != 0)
+        return 1;
+    for (int i = 0; i < 20; i++)
+        if (counts[i] != counts[0])
+            return 2;
+    printf("%d\n", counts[0]);
+    return 0;
+}
+
+/* Forks a copy of itself that outlives it. */
+static int fork_a_survivor(void)
+{
+    const pid_t child = fork();
+    if (child == 0) {
+        pause_ms(-1);
+        _exit(0);
+    }
+    return child < 0 ? -1 : 0;
+}
+
+static int victim_with_survivor_works(struct pool *pool)
+{
+    return fork_a_survivor() == 0 ? victim_works(pool) : 1;
+}
+
+static int victim_with_survivor_exits(struct pool *pool)
+{
+    return fork_a_survivor() == 0 ? victim_maps(pool) : 1;
+}
+
+/* The limit on processes is the user's, and root has none: this program is nobody's by now. */
+static int victim_without_processes(struct pool *pool)
+{
+    pid_t pids[2];
+    struct rlimit limit;
+    pool_pids(pool, pids);
+    const pid_t forking = parent_of(pids[0]);
+    if (prlimit(forking, RLIMIT_NPROC, NULL, &limit) != 0)
+        return 10;
+    const struct rlimit none = {.rlim_cur = 1, .rlim_max = limit.rlim_max};
+    if (prlimit(forking, RLIMIT_NPROC, &none, NULL) != 0)
+        return 11;
+    struct pool_options options = {.workers = 2, .start_method = pool_start_method(pool)};
+    if (options.start_method != POOL_FORK &&
+        (pool_create(&options, &error) || error.code != ERROR_SYSTEM ||
+         error.system_errno != EAGAIN))
+        return 12;
+    if (kill(pids[0], SIGKILL) != 0)
+        return 13;
+    while (pool_statistics(pool).restarts == 0 || pids[0] != 0) { /* the other does the work */
+        if (victim_maps(pool) != 0)
+            return 14;
+        pool_pids(pool, pids);
+    }
+    if (kill(pids[1], SIGKILL) != 0)
+        return 15;
+    while (victim_maps(pool) == 0)
+        ;
+    return error.code == ERROR_BROKEN && strstr(error.message, "cannot start") ? 0 : 16;
+}
+
+static void small_address_space(void)
+{
+    const struct rlimit small = {.rlim_cur = (rlim_t)1 << 30, .rlim_max = (rlim_t)1 << 30};
+    if (setrlimit(RLIMIT_AS, &small) != 0)
+        exit(20);
+}
+
+static void close_streams(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        close(fd);
+}
+
+static void ignore_children(void)
+{
+    signal(SIGCHLD, SIG_IGN);
+}
+
+static void become_nobody(void)
+{
+    if (geteuid() == 0 &&
+        (setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0))
+        exit(21);
+}
+
+static const struct victim {
+    const char *name;
+    void (*before_startup)(void);
+    int (*run)(struct pool *pool);
+} victims[] = {
+    {"works", NULL, victim_works},
+    {"maps", NULL, victim_maps},
+    {"prints", NULL, victim_prints},
+    {"counts", NULL, victim_counts_processors},
+    {"without-streams", close_streams, victim_without_streams},
+    {"ignores-children", ignore_children, victim_maps},
+    {"small", small_address_space, victim_maps},
+    {"survivor-works", NULL, victim_with_survivor_works},
+    {"survivor-exits", NULL, victim_with_survivor_exits},
+    {"without-processes", become_nobody, victim_without_processes},
+};
+
+/* The main of a victim: NAME METHOD. */
+static int victim_main(char **arguments)
+{
+    for (size_t i = 0; i < sizeof victims / sizeof *victims; i++) {
+        if (strcmp(arguments[0], victims[i].name) != 0)
+            continue;
+        if (victims[i].before_startup)
+            victims[i].before_startup();
+        if (pool_startup(&error) != 0)
+            return 30;
+        printf("hello\n"); /* stays in the buffer while processes are made */
+        struct pool *pool = pool_create(
+            &(struct pool_options){.workers = 2,
+                                   .start_method = (enum pool_start_method)atoi(arguments[1])},
+            &error);
+        if (!pool) {
+            fprintf(stderr, "%s\n", error.message);
+            return 31;
+        }
+        const int status = victims[i].run(pool);
+        pool_destroy(pool);
+        return status;
+    }
+    return 32;
+}
+
+struct running {
+    pid_t pid;
+    int output;
+};
+
+static struct running start_victim(const char *name, int method)
+{
+    char number[8];
+    int pipe_ends[2];
+    snprintf(number, sizeof number, "%d", method);
+    ck_assert_int_eq(pipe2(pipe_ends, O_CLOEXEC), 0);
+    const pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        setpgid(0, 0);
+        dup2(pipe_ends[1], STDOUT_FILENO);
+        execl("/proc/self/exe", "victim", name, number, (char *)NULL);
+        _exit(127);
+    }
+    close(pipe_ends[1]);
+    return (struct running){.pid = pid, .output = pipe_ends[0]};
+}
+
+/* Until the victim has written "." and has a helper and two workers. */
+static void await_work(struct running victim)
+{
+    char byte;
+    pid_t found[16];
+    do
+        ck_assert_int_eq(read(victim.output, &byte, 1), 1);
+    while (byte != '.'); /* "hello" may come before */
+    ck_assert_int_ge(descendants(victim.pid, found, 16), 3);
+}
+
+static int end_of_victim(struct running victim)
+{
+    int status;
+    ck_assert_int_eq(waitpid(victim.pid, &status, 0), victim.pid);
+    close(victim.output);
+    return status;
+}
+
+static void expect_success(const char *name, int method)
+{
+    const struct running victim = start_victim(name, method);
+    char text[256];
+    while (read(victim.output, text, sizeof text) > 0)
+        ;
+    const int status = end_of_victim(victim);
+    ck_assert_msg(status == 0, "victim %s: status 0x%x", name, (unsigned)status);
+    expect_no_process(false);
+}
+
+START_TEST(killed_program_leaves_no_process)
+{
+    for (int round = 0; round < 3; round++) {
+        const struct running victim = start_victim("works", _i);
+        await_work(victim);
+        ck_assert_int_eq(kill(victim.pid, SIGKILL), 0);
+        ck_assert_int_eq(end_of_victim(victim), SIGKILL);
+        expect_no_process(false);
+    }
+}
+END_TEST
+
+START_TEST(interrupted_program_leaves_no_process)
+{
+    const struct running victim = start_victim("works", _i);
+    await_work(victim);
+    ck_assert_int_eq(kill(-victim.pid, SIGINT), 0); /* Ctrl-C */
+    ck_assert_int_eq(end_of_victim(victim), SIGINT);
+    expect_no_process(false);
+}
+END_TEST
+
+/* Here a forked copy of the program has the socket and the life line's other end too. */
+START_TEST(killed_program_with_a_survivor)
+{
+    const struct running victim = start_victim("survivor-works", _i);
+    await_work(victim);
+    ck_assert_int_eq(kill(victim.pid, SIGKILL), 0);
+    ck_assert_int_eq(end_of_victim(victim), SIGKILL);
+    expect_processes(1, false); /* the survivor */
+    ck_assert_int_eq(kill(-victim.pid, SIGKILL), 0);
+    expect_no_process(false);
+}
+END_TEST
+
+START_TEST(program_with_a_survivor_can_exit)
+{
+    const struct running victim = start_victim("survivor-exits", _i);
+    ck_assert_int_eq(end_of_victim(victim), 0);
+    ck_assert_int_eq(kill(-victim.pid, SIGKILL), 0);
+    expect_no_process(false);
+}
+END_TEST
+
+START_TEST(started_without_standard_streams)
+{
+    expect_success("without-streams", _i);
+}
+END_TEST
+
+START_TEST(started_with_ignored_children)
+{
+    expect_success("ignores-children", _i);
+}
+END_TEST
+
+START_TEST(started_in_a_small_address_space)
+{
+    if (!SANITIZED) /* which need a large one */
+        expect_success("small", _i);
+}
+END_TEST
+
+START_TEST(no_more_processes)
+{
+    expect_success("without-processes", _i);
+}
+END_TEST
+
+/* What the program had buffered is written once, and each task's line once. */
+START_TEST(what_tasks_print_arrives_once)
+{
+    const struct running victim = start_victim("prints", _i);
+    FILE *output = fdopen(victim.output, "r");
+    char line[64];
+    int hellos = 0, seen[50] = {0};
+    ck_assert_ptr_nonnull(output);
+    while (fgets(line, sizeof line, output))
+        if (strcmp(line, "hello\n") == 0)
+            hellos++;
+        else
+            seen[atoi(line) % 50]++;
+    fclose(output);
+    int status;
+    ck_assert_int_eq(waitpid(victim.pid, &status, 0), victim.pid);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(hellos, 1);
+    for (int i = 0; i < 50; i++)
+        ck_assert_int_eq(seen[i], 1);
+}
+END_TEST
+
+/* OMP_PROC_BIND binds a program to one core as soon as it is loaded. */
+START_TEST(workers_may_use_all_processors)
+{
+    cpu_set_t cpus;
+    char text[64] = "";
+    int counted = 0;
+    ck_assert_int_eq(sched_getaffinity(0, sizeof cpus, &cpus), 0);
+    ck_assert_int_eq(setenv("OMP_PROC_BIND", "true", 1), 0);
+    const struct running victim = start_victim("counts", _i);
+    ck_assert_int_eq(unsetenv("OMP_PROC_BIND"), 0);
+    size_t length = 0;
+    ssize_t got;
+    while ((got = read(victim.output, text + length, sizeof text - 1 - length)) > 0)
+        length += (size_t)got;
+    ck_assert_int_eq(end_of_victim(victim), 0);
+    ck_assert_int_eq(sscanf(text, "hello %d", &counted), 1);
+    ck_assert_int_eq(counted, CPU_COUNT(&cpus));
+}
+END_TEST
+
+/* ---- Without pool_startup ---------------------------------------------------------------------
+ */
+
+START_TEST(nothing_works_before_startup)
+{
+    struct pool_options options = {.workers = 1};
+    ck_assert_ptr_null(pool_create(&options, &error));
+    ck_assert_int_eq(error.code, ERROR_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.message, "pool_startup"));
+    ck_assert_ptr_null(shared_array_create(1, 1, &error));
+    ck_assert_int_eq(error.code, ERROR_INVALID);
+    ck_assert(!shared_array_contains(&options, 1));
+    ck_assert(!pool_is_spawned_worker());
+    ck_assert_int_eq(pool_startup(NULL), 0);
+    ck_assert_int_eq(pool_startup(&error), 0); /* does nothing */
+    pool_destroy(create_with(options));
+}
+END_TEST
+
+/* ---- The suite ---------------------------------------------------------------------------------
+ */
+
+static TCase *add_case(Suite *suite, const char *name)
+{
+    TCase *tcase = tcase_create(name);
+    tcase_set_timeout(tcase, HANG);
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    suite_add_tcase(suite, tcase);
+    return tcase;
+}
+
+static void add_maps(Suite *suite)
+{
+    TCase *maps = add_case(suite, "maps");
+    tcase_add_test(maps, default_chunksize_is_pythons);
+    tcase_add_loop_test(maps, every_size_and_chunksize, 0, SITUATIONS);
+    tcase_add_loop_test(maps, many_small_maps, 0, SITUATIONS);
+    tcase_add_loop_test(maps, columns_each_and_constant, 0, SITUATIONS);
+    tcase_add_loop_test(maps, as_many_columns_as_possible, 0, SITUATIONS);
+    tcase_add_loop_test(maps, ragged_columns_and_results, 0, SITUATIONS);
+    tcase_add_loop_test(maps, shared_arrays_are_not_copied, 0, SITUATIONS);
+    tcase_add_loop_test(maps, nothing_in_or_nothing_out, 0, SITUATIONS);
+    tcase_add_test(maps, refused_options);
+    tcase_add_test(maps, refused_maps);
+    tcase_add_test(maps, sizes_that_overflow);
+    tcase_add_loop_test(maps, lowest_error_is_reported_and_the_rest_is_done, 0, SITUATIONS);
+    tcase_add_test(maps, long_message_is_cut);
+    tcase_add_loop_test(maps, initializer_sets_every_worker, 0, SITUATIONS);
+    tcase_add_loop_test(maps, facts_about_a_pool, 0, SITUATIONS);
+}
+
+static void add_deaths(Suite *suite)
+{
+    TCase *deaths = add_case(suite, "deaths");
+    tcase_add_loop_test(deaths, initializer_that_fails_or_dies, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, retries_heal_deaths, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, without_retries_a_chunk_is_lost, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, exhausted_retries_lose_a_chunk, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, lost_tasks_and_the_message_name_the_same_worker, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, all_workers_killed_while_idle, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, restarts_without_progress_are_bounded, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, initializer_that_fails_in_a_replacement, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, random_kills_do_not_change_a_result, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, helper_killed_during_a_map, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, helper_killed_while_idle, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, helper_killed_before_destroy, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, stopped_worker_does_not_keep_destroy_from_ending, 0, SITUATIONS);
+}
+
+static void add_surroundings(Suite *suite)
+{
+    TCase *surroundings = add_case(suite, "surroundings");
+    tcase_add_loop_test(surroundings, worker_has_no_pools, 0, SITUATIONS);
+    tcase_add_loop_test(surroundings, forked_copy_of_the_program_has_no_pools, 0, SITUATIONS);
+    tcase_add_loop_test(surroundings, workers_inherit_no_descriptors, 0, SITUATIONS);
+    tcase_add_loop_test(surroundings, many_pools_leave_nothing, 0, 3);
+    tcase_add_loop_test(surroundings, two_pools_alternate, 0, SITUATIONS);
+    tcase_add_loop_test(surroundings, death_in_one_pool_is_heard_while_another_works, 0,
+                        SITUATIONS);
+    tcase_add_loop_test(surroundings, openmp_in_the_program_and_in_tasks, 0, SITUATIONS);
+    tcase_add_loop_test(surroundings, blas_in_the_program_and_in_tasks, 0, SITUATIONS);
+    tcase_add_loop_test(surroundings, replacement_while_the_program_computes, 0, SITUATIONS);
+    tcase_add_loop_test(surroundings, interrupt_reaches_only_the_program, 0, 3);
+    tcase_add_loop_test(surroundings, interrupted_system_calls, 0, SITUATIONS);
+    tcase_add_loop_test(surroundings, program_that_reaps_every_child, 0, SITUATIONS);
+    tcase_add_loop_test(surroundings, program_is_out_of_descriptors, 0, SITUATIONS);
+    tcase_add_loop_test(surroundings, helper_is_out_of_descriptors, 0, SITUATIONS);
+}
+
+static void add_arrays(Suite *suite)
+{
+    TCase *arrays = add_case(suite, "shared arrays");
+    tcase_add_test(arrays, arrays_that_cannot_be);
+    tcase_add_test(arrays, map_larger_than_memory);
+    tcase_add_test(arrays, arrays_are_zero_and_aligned);
+    tcase_add_test(arrays, arrays_do_not_overlap);
+    tcase_add_test(arrays, a_thousand_arrays_leave_nothing);
+    tcase_add_loop_test(arrays, array_made_after_the_workers, 0, SITUATIONS);
+}
+
+static void add_victims(Suite *suite)
+{
+    TCase *programs = add_case(suite, "programs");
+    tcase_add_loop_test(programs, killed_program_leaves_no_process, 0, 3);
+    tcase_add_loop_test(programs, interrupted_program_leaves_no_process, 0, 3);
+    tcase_add_loop_test(programs, killed_program_with_a_survivor, 0, 3);
+    tcase_add_loop_test(programs, program_with_a_survivor_can_exit, 0, 3);
+    tcase_add_loop_test(programs, started_without_standard_streams, 0, 3);
+    tcase_add_loop_test(programs, started_with_ignored_children, 0, 3);
+    tcase_add_loop_test(programs, started_in_a_small_address_space, 0, 3);
+    tcase_add_loop_test(programs, no_more_processes, 0, 3);
+    tcase_add_loop_test(programs, what_tasks_print_arrives_once, 0, 3);
+    tcase_add_loop_test(programs, workers_may_use_all_processors, 0, 3);
+}
+
+int main(int argc, char **argv)
+{
+    if (pool_is_spawned_worker()) /* a fresh copy of this program, which does not return */
+        pool_startup(NULL);
+    if (argc == 3)
+        return victim_main(argv + 1);
+
+    Suite *suite = suite_create("parallel");
+    TCase *unprepared = tcase_create("before startup");
+    tcase_add_test(unprepared, nothing_works_before_startup);
+    suite_add_tcase(suite, unprepared);
+    add_maps(suite);
+    add_deaths(suite);
+    add_surroundings(suite);
+    add_arrays(suite);
+    add_victims(suite);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_FORK); /* also under a debugger: a test may end the helper */
+    srunner_run_all(runner, CK_ENV);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

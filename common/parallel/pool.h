@@ -20,7 +20,8 @@
  * the map and back after it, which is counted (bytes_copied, send, receive); those that live in
  * shared arrays (shared_array.h) travel as addresses.
  *
- * A pool belongs to the thread that created it. All functions: 0 or -1 with *error filled.
+ * One thread uses all pools: one helper reports the deaths in any of them, and who waits in one
+ * pool mends the others too. All functions: 0 or -1 with *error filled.
  */
 #ifndef PARALLEL_POOL_H
 #define PARALLEL_POOL_H

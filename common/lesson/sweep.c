@@ -24,13 +24,14 @@ static double speedup(const struct lesson_results *results, int workers, enum wa
 }
 
 static struct step measure_step(struct lesson *lesson, const struct lesson_workload *workload,
-                                const char *size_name, size_t size, int workers)
+                                const char *size_name, size_t size, unsigned modes, int workers)
 {
     char name[128];
     struct lesson_workload quiet = *workload;
     snprintf(name, sizeof name, "%s, %s %zu", workload->name, size_name, size);
     quiet.name = name;
     quiet.workers = (const int[]){workers, 0};
+    quiet.modes = modes;
     quiet.grow = NULL;
     quiet.quiet = true;
     const struct lesson_results *results = lesson_measure(lesson, &quiet);
@@ -73,16 +74,23 @@ void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
 {
     const size_t original = *size;
     const int workers = lesson->options.workers[lesson->options.worker_count - 1];
+    unsigned modes = 0;
     struct step steps[MOST_STEPS];
     int count = 0;
 
+    if (lesson_runs(lesson, LESSON_THREADS))
+        modes |= 1u << LESSON_THREADS;
+    if (lesson_runs(lesson, LESSON_PROCESSES))
+        modes |= 1u << LESSON_PROCESSES;
+    if (modes == 0) /* nothing to compare with the plain loop */
+        return;
     lesson_heading(lesson, workload->title);
     lesson_print(lesson, "%10s %15s", size_name, "work per task");
     for (enum way way = 0; way < WAYS; way++)
         lesson_print(lesson, " %18s", way_names[way]);
     lesson_print(lesson, "   (speedup, %d worker%s)\n", workers, workers == 1 ? "" : "s");
     for (*size = first; *size <= last && count < MOST_STEPS; *size *= 2) {
-        const struct step step = measure_step(lesson, workload, size_name, *size, workers);
+        const struct step step = measure_step(lesson, workload, size_name, *size, modes, workers);
         lesson_print(lesson, "%10zu %15s", step.size, lesson_time_text(step.task));
         for (enum way way = 0; way < WAYS; way++)
             if (isnan(step.speedup[way]))

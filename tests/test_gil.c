@@ -334,7 +334,7 @@ START_TEST(threads_that_come_and_go)
     struct shared shared = {.gil = create(1e-4), .iterations = 5};
     for (int round = 0; round < 200; round++)
         run_threads(1 + round % MAX_THREADS, count_in_short_turns, &shared);
-    ck_assert_int_eq(shared.counter, 2 * 5 * (1 + 2 + 3 + 4) * 50);
+    ck_assert_int_eq(shared.counter, 2L * 5 * (1 + 2 + 3 + 4) * 50);
     ck_assert(!shared.two_inside);
     gil_destroy(shared.gil);
 }

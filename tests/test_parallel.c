@@ -56,7 +56,7 @@ static int count_entries(const char *directory)
     DIR *stream = opendir(directory);
     if (!stream)
         return -1;
-    while (readdir(stream))
+    while (readdir(stream)) /* cppcheck-suppress readdirCalled */
         count++;
     closedir(stream);
     return count - 3; /* ".", "..", and (of descriptors) the directory's own */
@@ -111,7 +111,7 @@ static int descendants(pid_t ancestor, pid_t *found, int room)
     DIR *stream = opendir("/proc");
     const struct dirent *entry;
     ck_assert_ptr_nonnull(stream);
-    while ((entry = readdir(stream))) {
+    while ((entry = readdir(stream))) { /* cppcheck-suppress readdirCalled */
         const pid_t pid = atoi(entry->d_name);
         if (pid > 0 && count < room && descends_from(pid, ancestor))
             found[count++] = pid;
@@ -374,7 +374,8 @@ static int add_one_to_all(const void *const *arguments, void *result, struct poo
 }
 POOL_TASK(add_one_to_all);
 
-enum { RAGGED = 150, GAP = 5 };
+#define RAGGED 150UL
+#define GAP    5UL
 
 /* Offsets that begin after a gap; returns the bytes in all. */
 static size_t ragged_offsets(size_t *offsets, size_t first)
@@ -592,7 +593,9 @@ static int square_positive(const void *const *arguments, void *result, struct po
 }
 POOL_TASK(square_positive);
 
-enum { FAILING = 1000, CHUNK = 10, UNTOUCHED = -5 };
+#define FAILING   1000L
+#define CHUNK     10L
+#define UNTOUCHED (-5L)
 
 static void prepare_failing(long *in, long *out)
 {
@@ -777,7 +780,7 @@ static void die(enum death death)
     case BY__EXIT:
         _exit(0);
     case BY_STACK:
-        sink_into_the_stack(100 * 1000 * 1000);
+        sink_into_the_stack(100L * 1000 * 1000);
         break;
     case BY_THREAD_EXIT:
         pthread_exit(NULL);
@@ -803,7 +806,7 @@ static int square_or_die(const void *const *arguments, void *result, struct pool
 }
 POOL_TASK(square_or_die);
 
-enum { MORTAL = 200 };
+#define MORTAL 200UL
 
 static int map_mortal(struct pool *pool, const long *x, enum death death, atomic_long *deaths,
                       long *results, size_t chunksize)
@@ -836,8 +839,8 @@ START_TEST(retries_heal_deaths)
         ck_assert_int_eq(atomic_load(deaths), 2);
     }
     const struct pool_statistics statistics = pool_statistics(pool);
-    ck_assert_uint_eq(statistics.restarts, 2 * DEATHS);
-    ck_assert_uint_eq(statistics.chunks_retried, 2 * DEATHS);
+    ck_assert_uint_eq(statistics.restarts, 2UL * DEATHS);
+    ck_assert_uint_eq(statistics.chunks_retried, 2UL * DEATHS);
     ck_assert_uint_eq(statistics.chunks_lost, 0);
     ck_assert_uint_eq(statistics.tasks, MORTAL * DEATHS);
     pool_destroy(pool);
@@ -887,7 +890,7 @@ static void expect_lost(struct pool *pool, enum death death, atomic_long *deaths
         snprintf(how, sizeof how, "signal %d", death_signals[death]);
         ck_assert_ptr_nonnull(strstr(error.message, how));
     }
-    for (long i = 0; i < MORTAL; i++)
+    for (long i = 0; i < (long)MORTAL; i++)
         ck_assert_int_eq(results[i], i >= 57 && i < 60 ? UNTOUCHED : i * i);
 }
 
@@ -902,8 +905,8 @@ START_TEST(without_retries_a_chunk_is_lost)
         expect_lost(pool, death, deaths, results);
         expect_lost(pool, death, deaths, shared_results);
     }
-    ck_assert_uint_eq(pool_statistics(pool).chunks_lost, 2 * DEATHS);
-    ck_assert_uint_eq(pool_statistics(pool).restarts, 2 * DEATHS);
+    ck_assert_uint_eq(pool_statistics(pool).chunks_lost, 2UL * DEATHS);
+    ck_assert_uint_eq(pool_statistics(pool).restarts, 2UL * DEATHS);
     map_squares(pool, 1000, 0);
     pool_destroy(pool);
     shared_array_destroy(shared_results);
@@ -1077,7 +1080,7 @@ START_TEST(random_kills_do_not_change_a_result)
     ck_assert_ptr_nonnull(fire);
     const struct pool_column columns[] = {
         {.data = x, .size = sizeof *x},
-        {.data = &fire, .size = sizeof fire, .constant = true},
+        {.data = &fire, .size = sizeof(void *), .constant = true},
     };
     struct pool_options options = situation(_i);
     options.retries = 255;
@@ -1407,7 +1410,7 @@ START_TEST(openmp_in_the_program_and_in_tasks)
 }
 END_TEST
 
-enum { ORDER = 200 };
+#define ORDER 200L
 
 /* Is the product of two matrices of ones what it must be? It is large enough for BLAS threads. */
 static bool multiply_ones(void)
@@ -1417,11 +1420,11 @@ static bool multiply_ones(void)
     if (!a)
         return false;
     double *b = a + ORDER * ORDER, *c = b + ORDER * ORDER;
-    for (int i = 0; i < 2 * ORDER * ORDER; i++)
+    for (long i = 0; i < 2 * ORDER * ORDER; i++)
         a[i] = 1;
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, ORDER, ORDER, ORDER, 1, a, ORDER, b,
                 ORDER, 0, c, ORDER);
-    for (int i = 0; i < ORDER * ORDER; i++)
+    for (long i = 0; i < ORDER * ORDER; i++)
         right = right && c[i] == ORDER;
     free(a);
     return right;

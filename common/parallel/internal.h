@@ -26,7 +26,7 @@ struct arena_place { /* how a fresh copy of the program finds the arena */
 };
 
 int arena_map(struct error *error);
-int arena_attach(const struct arena_place *place);
+int arena_attach(const struct arena_place *of_parent);
 const struct arena_place *arena_place(void); /* fd -1: not mapped */
 
 /* Whole pages, for the process that called arena_map only; zeroed if asked for. */

@@ -39,7 +39,7 @@ int picture_set_read(struct picture_set *set, const char *const *paths, size_t p
 
 void picture_set_free(struct picture_set *set)
 {
-    for (size_t i = 0; i < set->count; i++) {
+    for (size_t i = 0; set->pictures && set->names && i < set->count; i++) {
         picture_free(&set->pictures[i]);
         free(set->names[i]);
     }

@@ -8,6 +8,7 @@ of two 3x3 ones. Exit status: 0, 1 when a test failed, 77 (skipped) when NumPy i
 """
 import json
 import math
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -28,6 +29,9 @@ except ImportError:
 ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent).resolve()
 CHAPTERS = {path.parent.name[:2]: path for path in sorted(ROOT.glob("chapters/*/notebook.py"))}
 WORKERS = [2, 1, 3, 7]
+SMALL = {"01": ["--tasks", 3, "--iterations", 10], "02": ["--tasks", 3, "--iterations", 10],
+         "03": ["--light-tasks", 3, "--matrices", 2, "--order", 4],
+         "04": ["--images", 2, "--size", 6]}
 
 
 # ---- Helpers ----------------------------------------------------------------------------------
@@ -37,10 +41,11 @@ def check(condition, message):
         raise AssertionError(message)
 
 
-def run(chapter, *options, directory=None):
+def run(chapter, *options, directory=None, **environment):
     return subprocess.run([sys.executable, "-W", "error", str(CHAPTERS[chapter]),
                            *map(str, options)], cwd=directory, timeout=240,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                          env={**os.environ, **environment}, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
 
 
 def run_saved(chapter, *options):
@@ -172,12 +177,9 @@ def test_image_filters_against_one_kernel():
 
 def test_text_and_files():
     """Without --json -, a table for people; figures and arrays go where they are asked to."""
-    sizes = {"01": ["--tasks", 3, "--iterations", 10], "02": ["--tasks", 3, "--iterations", 10],
-             "03": ["--light-tasks", 3, "--matrices", 2, "--order", 4],
-             "04": ["--images", 2, "--size", 6]}
     for chapter in CHAPTERS:
         with tempfile.TemporaryDirectory() as directory:
-            ran = run(chapter, *sizes[chapter], "-w", 2, "-r", 3, "--json", "figures.json",
+            ran = run(chapter, *SMALL[chapter], "-w", 2, "-r", 3, "--json", "figures.json",
                       directory=directory)
             check(ran.returncode == 0 and not ran.stderr, f"{chapter}: {ran.stderr}")
             for word in ("sequential", "threads", "processes", "start-up", "speedup", "yes"):
@@ -186,7 +188,7 @@ def test_text_and_files():
             check(all(row["repeats"] == 3 for row in report["runs"]), f"{chapter}: repeats")
             check(os.listdir(directory) == ["figures.json"], f"{chapter}: stray files")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        report = json.loads(run(chapter, *sizes[chapter], "--json", "-").stdout)
+        report = json.loads(run(chapter, *SMALL[chapter], "--json", "-").stdout)
         check(cores in (None, max(row["workers"] for row in report["runs"])),
               f"{chapter}: the default is not the {cores} usable cores")
 
@@ -227,22 +229,38 @@ def test_places_that_cannot_be_written():
 
 
 def test_a_wrong_result_is_seen():
-    """measure() must notice a mode whose results are not the sequential ones."""
+    """Threads that give their results in reverse: their rows say so, and the exit status too."""
     program = """
 import sys
-sys.path.insert(0, sys.argv[1])
-import numpy, notebook
-times = (0.0, 0.0), (0.0, 0.0), (1.0, 1.0), (1.0, 1.0)
-right = [numpy.float64(1), numpy.float64(2)]
-base = notebook.measure("w", "sequential", 1, 1, lambda: (right, times))
-for results in right, right[::-1]:
-    row, _ = notebook.measure("w", "threads", 2, 1, lambda: (results, times), base)
-    print(row["matches_sequential"])
+sys.path.insert(0, sys.argv.pop(1))
+import notebook
+run_threads = notebook.run_threads
+notebook.run_threads = lambda *arguments: run_threads(*arguments)[::-1]
+notebook.main()
 """
     for chapter, path in CHAPTERS.items():
-        ran = subprocess.run([sys.executable, "-B", "-c", program, str(path.parent)], timeout=60,
+        ran = subprocess.run([sys.executable, "-B", "-c", program, str(path.parent), "--workers=2",
+                              "--json=-", *map(str, SMALL[chapter])], timeout=60,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        check(ran.stdout.split() == ["True", "False"], f"{chapter}: {ran.stdout} {ran.stderr}")
+        what = f"{chapter}: status {ran.returncode}, '{ran.stderr}'"
+        check(ran.returncode == 1 and "differ" in ran.stderr and ran.stderr.count("\n") == 1, what)
+        for row in json.loads(ran.stdout)["runs"]:
+            check(row["matches_sequential"] is (row["mode"] != "threads"), f"{chapter}: {row}")
+
+
+def test_every_start_method():
+    """New interpreters find the tasks and common/lesson, wherever the program was started."""
+    for method in multiprocessing.get_all_start_methods():
+        with tempfile.TemporaryDirectory() as directory:
+            Path(directory, "sitecustomize.py").write_text(  # imported by every Python that starts
+                f"import multiprocessing\nmultiprocessing.set_start_method('{method}')\n")
+            for chapter in CHAPTERS:
+                ran = run(chapter, *SMALL[chapter], "--workers=2", "--json=-",
+                          directory=directory, PYTHONPATH=directory)
+                check(ran.returncode == 0 and not ran.stderr, f"{chapter}, {method}: {ran.stderr}")
+                report = json.loads(ran.stdout)
+                check(report["start_method"] == method, f"{report['start_method']}, not {method}")
+                check(all(row["matches_sequential"] for row in report["runs"]), f"{chapter}")
 
 
 def main():

@@ -83,17 +83,6 @@ void machine_banner(struct lesson *lesson);
  * binds no threads (and when out of memory). */
 cpu_set_t *machine_places(size_t *size);
 
-/* Bytes that can still be used: the machine's available memory or what the cgroup allows. */
-double machine_memory(void);
-
-/* Cores from a cgroup's text, INFINITY if unlimited: v2's cpu.max ("150000 100000", "max 100000")
- * and v1's cpu.cfs_quota_us with cpu.cfs_period_us ("-1", "100000"). */
-double cgroup_cpus(const char *cpu_max);
-double cgroup_v1_cpus(const char *quota, const char *period);
-
-/* The path of this process for a controller ("" is v2's) from the text of /proc/self/cgroup. */
-bool cgroup_path(const char *text, const char *controller, char *path, size_t size);
-
 /* ---- options.c ------------------------------------------------------------------------------- */
 
 enum worker_rule { WORKERS_BY_CORES, WORKERS_BY_OMP_NUM_THREADS, WORKERS_BY_OPTION };

@@ -1,4 +1,5 @@
 #include "common/lesson/internal.h"
+#include "common/parallel/limits.h"
 #include <cblas.h>
 #include <hwloc.h>
 #include <math.h>
@@ -6,144 +7,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-/* ---- Control groups -------------------------------------------------------------------------- */
-
-/* The first bytes of a file as a string; false if it cannot be read. */
-static bool read_text(const char *path, char *text, size_t size)
-{
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return false;
-    const size_t length = fread(text, 1, size - 1, file);
-    const bool good = !ferror(file);
-    text[length] = '\0';
-    fclose(file);
-    return good;
-}
-
-bool cgroup_path(const char *text, const char *controller, char *path, size_t size)
-{
-    char line[1024];
-    for (const char *next = text; *next;) { /* each line: number:controllers:path */
-        const size_t length = strcspn(next, "\n");
-        snprintf(line, sizeof line, "%.*s", (int)length, next);
-        next += length + (next[length] == '\n');
-        char *controllers = strchr(line, ':');
-        char *found = controllers ? strchr(controllers + 1, ':') : NULL;
-        if (!found || length >= sizeof line)
-            continue;
-        *found = '\0';
-        bool matches = !*controller && !controllers[1];
-        char *rest = NULL;
-        for (char *name = strtok_r(controllers + 1, ",", &rest); name && *controller;
-             name = strtok_r(NULL, ",", &rest))
-            matches |= strcmp(name, controller) == 0;
-        if (matches)
-            return snprintf(path, size, "%s", found + 1) < (int)size;
-    }
-    return false;
-}
-
-double cgroup_cpus(const char *cpu_max)
-{
-    double quota, period;
-    return sscanf(cpu_max, "%lf %lf", &quota, &period) == 2 && quota > 0.0 && period > 0.0
-               ? quota / period
-               : INFINITY;
-}
-
-double cgroup_v1_cpus(const char *quota, const char *period)
-{
-    char both[128];
-    snprintf(both, sizeof both, "%.60s %.60s", quota, period);
-    return cgroup_cpus(both);
-}
-
-static bool read_in(const char *directory, const char *file, char *text, size_t size)
-{
-    char path[4096];
-    return snprintf(path, sizeof path, "%s/%s", directory, file) < (int)sizeof path &&
-           read_text(path, text, size);
-}
-
-static double directory_cpus(const char *directory)
-{
-    char quota[128], period[128];
-    if (read_in(directory, "cpu.max", quota, sizeof quota))
-        return cgroup_cpus(quota);
-    if (read_in(directory, "cpu.cfs_quota_us", quota, sizeof quota) &&
-        read_in(directory, "cpu.cfs_period_us", period, sizeof period))
-        return cgroup_v1_cpus(quota, period);
-    return INFINITY;
-}
-
-/* The number after `key` at the start of a line, or 0. */
-static double keyed_number(const char *text, const char *key)
-{
-    const size_t length = strlen(key);
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, key, length) == 0)
-            return strtod(line + length, NULL);
-    }
-    return 0.0;
-}
-
-/* What the group may still take: its limit less its use, of which cached files do not count. */
-static double directory_memory(const char *directory)
-{
-    char limit[64], use[64], statistics[8192];
-    const char *key = "inactive_file ";
-    if (!read_in(directory, "memory.max", limit, sizeof limit) ||
-        !read_in(directory, "memory.current", use, sizeof use)) {
-        key = "total_inactive_file ";
-        if (!read_in(directory, "memory.limit_in_bytes", limit, sizeof limit) ||
-            !read_in(directory, "memory.usage_in_bytes", use, sizeof use))
-            return INFINITY;
-    }
-    if (strncmp(limit, "max", 3) == 0)
-        return INFINITY;
-    const double cached = read_in(directory, "memory.stat", statistics, sizeof statistics)
-                              ? keyed_number(statistics, key)
-                              : 0.0;
-    return fmax(0.0, strtod(limit, NULL) - strtod(use, NULL) + cached);
-}
-
-/* The least value of this process's group and all groups above it: each of them limits. */
-static double group_limit(const char *controller, double value(const char *directory))
-{
-    static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
-    char text[8192], path[2048], root[256], directory[4096];
-    double least = INFINITY;
-    if (!read_text("/proc/self/cgroup", text, sizeof text))
-        return least;
-    for (int i = 0; i < 3; i++) { /* v2 alone, v2 beside v1, v1 */
-        if (i < 2)
-            snprintf(root, sizeof root, "%s", mounts[i]);
-        else
-            snprintf(root, sizeof root, "%s/%s", mounts[0], controller);
-        if (!cgroup_path(text, i < 2 ? "" : controller, path, sizeof path))
-            continue;
-        for (char *end = path + strlen(path); end; end = strrchr(path, '/')) {
-            *end = '\0';
-            snprintf(directory, sizeof directory, "%s%s", root, path);
-            least = fmin(least, value(directory));
-        }
-    }
-    return least;
-}
-
-double machine_memory(void)
-{
-    char text[8192];
-    const double kilobytes =
-        read_text("/proc/meminfo", text, sizeof text) ? keyed_number(text, "MemAvailable:") : 0.0;
-    const double available =
-        kilobytes > 0.0 ? kilobytes * 1024.0
-                        : (double)sysconf(_SC_AVPHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    return fmin(available, group_limit("memory", directory_memory));
-}
 
 /* ---- Cores ----------------------------------------------------------------------------------- */
 
@@ -199,7 +62,7 @@ static void inspect_cores(struct machine *machine)
     const int bound = place_cores();
     const int cores = bound > 0 ? bound : affinity_cores();
     machine->machine_cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    machine->quota = group_limit("cpu", directory_cpus);
+    machine->quota = limits_cpus();
     machine->cores = (int)fmax(1.0, fmin(cores, ceil(machine->quota)));
 }
 

@@ -1,7 +1,7 @@
 #include "common/parallel/internal.h"
+#include "common/parallel/limits.h"
 #include "common/parallel/shared_array.h"
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/memfd.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -15,7 +15,6 @@
 #define SMALLEST_ARENA ((size_t)1 << 26)
 #define MOST_WARM      ((size_t)1 << 28)
 #define UNCHECKED      ((size_t)1 << 20) /* up to here nobody asks how much memory is free */
-#define MEMORY_MARGIN  ((size_t)64 << 20)
 
 /* Far from where the kernel puts programs, libraries and stacks, so that a fresh copy of the
  * program, whose own addresses differ, finds it free. Only a wish: without it "spawn" may fail. */
@@ -93,61 +92,6 @@ int arena_attach(const struct arena_place *of_parent)
         return -1; /* cppcheck-suppress memleak; the caller ends the process */
     place = *of_parent;
     return 0; /* cppcheck-suppress memleak; mapped for as long as the process lives */
-}
-
-/* ---- How much memory is free --------------------------------------------------------------- */
-
-/* The number after `key` in a file of "key number" lines, or the file's only number for "". */
-static bool read_number(const char *path, const char *key, uint64_t *number)
-{
-    FILE *file = fopen(path, "re");
-    char line[256];
-    bool found = false;
-    if (!file)
-        return false;
-    while (!found && fgets(line, sizeof line, file)) {
-        if (strncmp(line, key, strlen(key)) == 0)
-            found = sscanf(line + strlen(key), "%" SCNu64, number) == 1;
-    }
-    fclose(file);
-    return found;
-}
-
-/* This process's cgroup (version 2) may allow less than the machine has: the limit may be set on
- * any of its ancestors. */
-static size_t cgroup_available(void)
-{
-    char path[512], limit_file[600], used_file[600];
-    uint64_t limit, used;
-    size_t available = SIZE_MAX;
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    if (!file)
-        return SIZE_MAX;
-    const bool found = fscanf(file, "0::%511s", path) == 1;
-    fclose(file);
-    if (!found)
-        return SIZE_MAX;
-    for (;;) {
-        snprintf(limit_file, sizeof limit_file, "/sys/fs/cgroup%s/memory.max", path);
-        snprintf(used_file, sizeof used_file, "/sys/fs/cgroup%s/memory.current", path);
-        if (read_number(limit_file, "", &limit) && read_number(used_file, "", &used)) {
-            const size_t rest = limit > used ? limit - used : 0;
-            available = rest < available ? rest : available;
-        }
-        char *slash = strrchr(path, '/');
-        if (!slash || path[0] == '\0')
-            return available;
-        *slash = '\0';
-    }
-}
-
-size_t shared_array_available(void)
-{
-    uint64_t kilobytes;
-    size_t available = cgroup_available();
-    if (read_number("/proc/meminfo", "MemAvailable:", &kilobytes) && kilobytes * 1024 < available)
-        available = (size_t)kilobytes * 1024;
-    return available > MEMORY_MARGIN ? available - MEMORY_MARGIN : 0;
 }
 
 /* ---- Extents ------------------------------------------------------------------------------- */
@@ -232,7 +176,7 @@ static size_t best_fit(enum extent_state state, size_t size)
 static int reserve(const struct extent *extent, struct error *error)
 {
     if (extent->size > UNCHECKED) {
-        const size_t available = shared_array_available();
+        const size_t available = limits_memory();
         if (extent->size > available)
             return error_set(error, ERROR_MEMORY,
                              "%.1f MB of shared memory asked for, %.1f MB are free",

@@ -25,10 +25,6 @@ void *shared_array_create(size_t count, size_t size, struct error *error);
 /* Gives the array back. NULL is allowed. No task may use the array any more. */
 void shared_array_destroy(void *array);
 
-/* Bytes that an array could take now: what the machine and this process's cgroup have free, less a
- * margin. */
-size_t shared_array_available(void);
-
 /* Do all `bytes` from `pointer` on lie in shared memory? */
 bool shared_array_contains(const void *pointer, size_t bytes);
 

@@ -12,6 +12,7 @@
  * Watch for:
  *   - send and receive against compute: for the light tasks the copying is all there is.
  *   - the GIL does not slow the heavy task: like NumPy, it gives the lock back to compute.
+ *   - more workers x BLAS threads than cores: what does that cost?
  *
  * Try:
  *   1. --order 50, then 400: the work grows with the cube of the order, the data with its square.
@@ -20,7 +21,6 @@
 #include "common/data/random.h"
 #include "common/kernels/kernels.h"
 #include "common/lesson/lesson.h"
-#include <stdlib.h>
 
 struct work {
     size_t light_tasks, matrices, order;
@@ -90,13 +90,9 @@ static void make_numbers(struct lesson *lesson, void *context)
 
 static double matrix_work(const float *x, size_t order, bool heavy)
 {
-    static _Thread_local float *product; /* each thread keeps its own from task to task */
     if (!heavy)
         return sum(x, order * order);
-    float *room = realloc(product, order * order * sizeof *product); /* the same, but once */
-    if (!room)
-        abort(); /* in a worker: the pool says which tasks were lost */
-    product = room;
+    float *product = lesson_scratch(order * order * sizeof *product);
     return product_sum(product, x, order);
 }
 
@@ -202,6 +198,7 @@ int main(int argc, char **argv)
     const struct lesson_chapter chapter = {"03_transfer_cost", "The cost of sending data", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
     struct work few = work; /* the sizes as asked for, whatever --seconds makes of the others */
+
     struct lesson_workload numbers = {
         .name = "very_light",
         .title = "very light: x + 1",

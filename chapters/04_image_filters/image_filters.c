@@ -41,18 +41,13 @@ struct work {
 
 static void filter(float *edges, const float *pixels, size_t height, size_t width, bool fused)
 {
-    static _Thread_local float *scratch; /* each thread keeps its own from task to task */
-    static _Thread_local size_t room;
-    const size_t needed = fused ? 0 : image_edges_naive_scratch(height, width);
-    if (room < needed) {
-        free(scratch);
-        scratch = malloc(needed * sizeof *scratch);
-        room = scratch ? needed : 0;
-    }
-    if (fused)
+    if (fused) {
         image_edges(edges, pixels, height, width, NULL);
-    else if (scratch)
+    } else {
+        const size_t needed = image_edges_naive_scratch(height, width);
+        float *scratch = lesson_scratch(needed * sizeof *scratch);
         image_edges_naive(edges, pixels, scratch, height, width, NULL);
+    }
 }
 
 static void filter_image(struct work *work, size_t i)

@@ -86,6 +86,11 @@ bool lesson_runs(const struct lesson *lesson, enum lesson_mode mode); /* was it 
 void lesson_input(struct lesson *lesson, void *pointer, size_t count, size_t size);
 void lesson_result(struct lesson *lesson, void *pointer, size_t count, size_t size);
 
+/* Working memory of the calling thread, at least `bytes`, aligned to 64 bytes, in the program or in
+ * a worker: the same from call to call as long as it is large enough, freed when the thread ends.
+ * Where there is none it ends the process with one line on standard error. */
+void *lesson_scratch(size_t bytes);
+
 /* ---- Measuring ------------------------------------------------------------------------------- */
 
 /* What a mode's function is given. */

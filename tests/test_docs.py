@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""test_docs.py - the commands that README and docs print work, and their links lead somewhere.
+
+Usage: python3 tests/test_docs.py BUILD_ROOT SOURCE_ROOT
+
+Takes every line of a fenced block that begins with ./run, and runs it as written, in an empty
+directory and with one repeat; and looks up every relative link of every page.
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from test_chapters import write_png
+
+BUILD, SOURCE = (Path(argument).resolve() for argument in sys.argv[1:3])
+PAGES = [SOURCE / "README.md", *sorted(SOURCE.glob("docs/**/*.md"))]
+LEFT_OUT = {"./run": "the tour", "./run test": "the tests, which this is one of"}
+LIMIT = 300
+
+
+def commands(text):
+    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.S | re.M):
+        for line in block.splitlines():
+            if re.match(r"\./run(\s|$)", line):
+                yield line.split("#")[0].strip()
+
+
+def links(text):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" not in target:
+            yield target
+
+
+def run(command, home):
+    chapter = re.match(r"\./run \d", command)
+    command = command.replace("./run", str(SOURCE / "run"), 1).replace("~", str(home))
+    environment = {**os.environ, "HOME": str(home), "FORKJOIN_BUILD": str(BUILD)}
+    words = command.split() + (["--repeats", "1"] if chapter else [])
+    return subprocess.run(words, cwd=home, env=environment, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=LIMIT, check=False)
+
+
+def main():
+    passed = failed = skipped = 0
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        (home / "Pictures").mkdir()
+        write_png(str(home / "Pictures" / "holiday.png"), 40, 60, lambda y, x: x * y % 256)
+        for page in PAGES:
+            text = page.read_text()
+            for target in links(text):
+                if (page.parent / target).exists():
+                    passed += 1
+                else:
+                    failed += 1
+                    print(f"FAILED {page.relative_to(SOURCE)}: there is no {target}")
+            for command in commands(text):
+                if command in LEFT_OUT:
+                    print(f"skipped {command}: {LEFT_OUT[command]}")
+                    skipped += 1
+                    continue
+                result = run(command, home)
+                good = result.returncode == 0 and result.stdout
+                passed, failed = passed + bool(good), failed + (not good)
+                print(f"{'ok     ' if good else 'FAILED '} {command}")
+                if not good:
+                    print(result.stdout[-2000:], result.stderr[-2000:], sep="\n")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,5 +1,7 @@
 #include "common/lesson/internal.h"
 #include <math.h>
+#include <omp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -35,19 +37,30 @@ struct measurement {
 
 /* ---- Clocks ---------------------------------------------------------------------------------- */
 
-static double wall_clock(void)
+static double read_clock(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* CPU time of all threads of this process: what getrusage has, in nanoseconds. */
-static double cpu_clock(void)
+static double wall_clock(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+/* CPU time of this thread, exact at any moment. */
+static double own_cpu(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
+/* CPU time of all others: the other threads of this process, and the workers. The kernel adds up
+ * the time of a thread on another core only when it stops or the timer ticks, milliseconds later,
+ * so this is right only while they rest. */
+static double others_cpu(const struct pool *pool)
+{
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID) - own_cpu() + (pool ? pool_cpu_seconds(pool) : 0.0);
 }
 
 /* The CPU time that reading the clocks takes itself, which would be much of a very short run's. */
@@ -56,24 +69,49 @@ static double clock_cost(void)
     static double least = INFINITY;
     static int readings;
     for (; readings < 20; readings++) {
-        const double start = cpu_clock();
+        const double start = own_cpu();
         wall_clock();
         wall_clock();
-        least = fmin(least, cpu_clock() - start);
+        least = fmin(least, own_cpu() - start);
     }
     return least;
 }
 
 /* An idle thread of OpenMP or BLAS spins for a while before it sleeps, which would be counted as
- * work of the next run. Wait until this process has stopped to use CPU time, 50 ms at most. */
-static void settle(void)
+ * work of the next run. Wait until the others have twice been found to use no CPU time, 50 ms at
+ * most. */
+static void settle(const struct pool *pool)
 {
     const struct timespec millisecond = {.tv_nsec = 1000000};
-    for (int i = 0; i < 50; i++) {
-        const double before = cpu_clock();
+    double last = others_cpu(pool);
+    for (int i = 0, still = 0; i < 50 && still < 2; i++) {
         nanosleep(&millisecond, NULL);
-        if (cpu_clock() - before < 100e-6)
-            break;
+        const double now = others_cpu(pool);
+        still = now - last < 20e-6 ? still + 1 : 0;
+        last = now;
+    }
+}
+
+/* Where there is a core for each thread, each is given its own. Otherwise the kernel now and then
+ * wakes a thread on the core of the thread that woke it, and needs milliseconds to see that another
+ * core is idle: a short run would show that and nothing else. OMP_PROC_BIND goes before. */
+static void pin_threads(const struct lesson *lesson, int workers, bool pin)
+{
+    static cpu_set_t all;
+    if (workers > lesson->machine.cores || omp_get_proc_bind() != omp_proc_bind_false)
+        return;
+    if (pin && sched_getaffinity(0, sizeof all, &all) != 0)
+        CPU_ZERO(&all); /* more cores than a cpu_set_t holds */
+    if (CPU_COUNT(&all) < workers)
+        return;
+#pragma omp parallel num_threads(workers)
+    {
+        cpu_set_t mine = all;
+        int skip = omp_get_thread_num();
+        for (int cpu = 0; pin && cpu < CPU_SETSIZE; cpu++)
+            if (CPU_ISSET(cpu, &all) && skip-- != 0)
+                CPU_CLR(cpu, &mine);
+        sched_setaffinity(0, sizeof mine, &mine); /* if it fails, the kernel places it as ever */
     }
 }
 
@@ -127,13 +165,19 @@ static void run_once(struct measurement *measurement, struct configuration *conf
         before = pool_statistics(run.pool);
     if (run.gil)
         gil_before = gil_statistics(run.gil);
-    settle();
+    const bool threads = configuration->mode == LESSON_THREADS || configuration->mode == LESSON_GIL;
+    if (threads)
+        pin_threads(lesson, run.workers, true);
+    settle(run.pool);
 
-    const double workers_start = run.pool ? pool_cpu_seconds(run.pool) : 0.0;
-    const double cpu_start = cpu_clock(), wall_start = wall_clock();
+    const double others_start = others_cpu(run.pool);
+    const double own_start = own_cpu(), wall_start = wall_clock();
     measurement->workload->run[configuration->mode](&run);
-    const double wall_end = wall_clock(), cpu_end = cpu_clock();
-    const double workers_end = run.pool ? pool_cpu_seconds(run.pool) : 0.0;
+    const double wall_end = wall_clock(), own_end = own_cpu();
+    settle(run.pool);
+    const double others = others_cpu(run.pool) - others_start;
+    if (threads)
+        pin_threads(lesson, run.workers, false);
 
     if (run.pool)
         after = pool_statistics(run.pool);
@@ -142,15 +186,15 @@ static void run_once(struct measurement *measurement, struct configuration *conf
     report_deaths(lesson, &before, &after);
     check_run(lesson, measurement->workload->name, configuration->mode, configuration->workers,
               &run);
-    *sample = (struct sample){
-        .wall = wall_end - wall_start,
-        .cpu = fmax(0.0, cpu_end - cpu_start - clock_cost() + workers_end - workers_start),
-        .phases = after.last,
-        .bytes_copied = after.bytes_copied - before.bytes_copied,
-        .chunks = after.chunks - before.chunks,
-        .gil = {.acquired = gil_after.acquired - gil_before.acquired,
-                .switches = gil_after.switches - gil_before.switches,
-                .forced = gil_after.forced - gil_before.forced}};
+    *sample =
+        (struct sample){.wall = wall_end - wall_start,
+                        .cpu = fmax(0.0, own_end - own_start - clock_cost()) + fmax(0.0, others),
+                        .phases = after.last,
+                        .bytes_copied = after.bytes_copied - before.bytes_copied,
+                        .chunks = after.chunks - before.chunks,
+                        .gil = {.acquired = gil_after.acquired - gil_before.acquired,
+                                .switches = gil_after.switches - gil_before.switches,
+                                .forced = gil_after.forced - gil_before.forced}};
 }
 
 static void run_and_compare(struct measurement *measurement, struct configuration *configuration,

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* The arena is a sparse memfd of up to 1 TiB. Its parts are extents, in order of address: cold
@@ -54,14 +56,30 @@ static int make_memfd(void)
     return memfd_create("arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 }
 
+/* Makes the sparse file, as large as possible from `size` down. A limit on the size of files
+ * (ulimit -f) is meant for files on a disk, so it is lifted for this one as far as the hard limit
+ * allows; what exceeds that must be an error, not the signal that kills. */
+static size_t size_memfd(int fd, size_t size)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+    struct rlimit limit, lifted;
+    getrlimit(RLIMIT_FSIZE, &limit);
+    lifted = (struct rlimit){.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &lifted);
+    sigaction(SIGXFSZ, &ignore, &before);
+    while (size >= SMALLEST_ARENA && ftruncate(fd, (off_t)size) != 0)
+        size /= 2;
+    sigaction(SIGXFSZ, &before, NULL);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    return size;
+}
+
 int arena_map(struct error *error)
 {
     const int fd = make_memfd();
     if (fd < 0)
         return error_set_errno(error, "cannot create shared memory (memfd_create)");
-    for (size_t size = LARGEST_ARENA; size >= SMALLEST_ARENA; size /= 2) {
-        if (ftruncate(fd, (off_t)size) != 0)
-            continue;
+    for (size_t size = size_memfd(fd, LARGEST_ARENA); size >= SMALLEST_ARENA; size /= 2) {
         void *base =
             mmap(WISHED_ADDRESS, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
         if (base == MAP_FAILED) /* RLIMIT_AS, or a kernel that is strict: try with less */

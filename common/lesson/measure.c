@@ -532,7 +532,12 @@ void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
         run.pool = create_pool(lesson, NULL, workers);
     if (mode == LESSON_GIL)
         run.gil = create_gil(lesson);
+    const bool threads = mode == LESSON_THREADS || mode == LESSON_GIL;
+    if (threads)
+        pin_threads(lesson, workers, true);
     function(&run);
+    if (threads)
+        pin_threads(lesson, workers, false);
     if (run.pool) {
         const struct pool_statistics after = pool_statistics(run.pool);
         report_deaths(lesson, &before, &after);

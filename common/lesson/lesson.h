@@ -8,9 +8,9 @@
  * were asked for and gives main its exit status.
  *
  * Measuring: one clock (CLOCK_MONOTONIC) for all modes; one warm-up, then `repeats` timed runs,
- * the modes interleaved (A B C, A B C, ...) so that a disturbance hits all of them alike; each thread
- * on a core of its own where there are enough of them; median,
- * minimum and maximum; CPU time of this process and of its workers beside it.
+ * the modes interleaved (A B C, A B C, ...) so that a disturbance hits all of them alike; each
+ * thread on a core of its own where there are enough; median, minimum and maximum; CPU time of this
+ * process and of its workers beside it.
  *
  * Errors: these functions print one line on standard error and end the program, with status 2
  * for a wrong command line and 1 for everything else; no worker and no half-written file is left.

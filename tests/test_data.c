@@ -5,7 +5,7 @@
  */
 #include "common/data/file.h"
 #include "common/data/npy.h"
-#include "common/data/picture.h"
+#include "common/data/picture_set.h"
 #include "common/data/random.h"
 #include <check.h>
 #include <dirent.h>
@@ -1216,6 +1216,43 @@ START_TEST(list_of_many)
 }
 END_TEST
 
+/* Good and bad pictures in two folders: the good ones keep their order and get files of their own.
+ */
+START_TEST(set_of_good_and_bad)
+{
+    const float pixels[48] = {1};
+    struct picture_set set;
+    ck_assert_int_eq(mkdir(in_room("sub"), 0777), 0);
+    ck_assert_int_eq(picture_write(in_room("a.png"), pixels, 6, 8, 1, &error), 0);
+    ck_assert_int_eq(picture_write(in_room("sub/a.PNG"), pixels, 8, 6, 1, &error), 0);
+    ck_assert_int_eq(picture_write(in_room("sub/flat.png"), pixels, 4, 12, 1, &error), 0);
+    put(in_room("broken.png"), "no picture", 10);
+
+    const char *const paths[] = {room, in_room("sub")};
+    ck_assert_int_eq(picture_set_read(&set, paths, 2, 5, &error), 0);
+    ck_assert_uint_eq(set.count, 2);
+    ck_assert_uint_eq(set.pictures[0].height, 6);
+    ck_assert_uint_eq(set.pictures[1].height, 8);
+    ck_assert_str_eq(set.names[1], in_room("sub/a.PNG"));
+    ck_assert_uint_eq(set.bad_count, 2);
+    ck_assert_ptr_nonnull(strstr(set.bad[0].message, in_room("broken.png")));
+    ck_assert_ptr_nonnull(strstr(set.bad[1].message, in_room("sub/flat.png")));
+
+    char *first = picture_set_output(&set, 0, "out", "_edges");
+    char *second = picture_set_output(&set, 1, "out", "_edges");
+    ck_assert_str_eq(first, "out/a_edges.png");
+    ck_assert_str_eq(second, "out/a_edges-2.png");
+    free(first);
+    free(second);
+    picture_set_free(&set);
+    ck_assert_uint_eq(set.count, 0);
+
+    const char *const missing[] = {in_room("missing")};
+    ck_assert_int_eq(picture_set_read(&set, missing, 1, 5, &error), -1);
+    assert_errno(ENOENT, missing[0]);
+}
+END_TEST
+
 START_TEST(list_cannot_be_made)
 {
     size_t count = 77;
@@ -1301,6 +1338,7 @@ int main(void)
     tcase_add_test(list, list_of_directory_and_files);
     tcase_add_test(list, list_of_many);
     tcase_add_test(list, list_cannot_be_made);
+    tcase_add_test(list, set_of_good_and_bad);
 
     SRunner *runner = srunner_create(suite);
     if (build_house() < 0) {

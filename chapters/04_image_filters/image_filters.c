@@ -167,7 +167,7 @@ static void write_edges(struct lesson *lesson, const struct work *work, const ch
         float strongest = 0;
         for (size_t p = 0; p < height * width; p++)
             strongest = edges[p] > strongest ? edges[p] : strongest;
-        char *path = picture_set_output(&work->set, i, directory);
+        char *path = picture_set_output(&work->set, i, directory, "_edges");
         if (!path || picture_write(path, edges, height, width, strongest > 0 ? 255 / strongest : 0,
                                    &error) != 0)
             lesson_die(lesson, "--output: %s", path ? error.message : "no memory");

@@ -59,7 +59,8 @@ static const char *stem(const char *path, int *length)
     return name;
 }
 
-char *picture_set_output(const struct picture_set *set, size_t i, const char *directory)
+char *picture_set_output(const struct picture_set *set, size_t i, const char *directory,
+                         const char *suffix)
 {
     int length, other_length, number = 1;
     char *path;
@@ -68,8 +69,8 @@ char *picture_set_output(const struct picture_set *set, size_t i, const char *di
         const char *other = stem(set->names[j], &other_length);
         number += other_length == length && memcmp(other, name, (size_t)length) == 0;
     }
-    const int written = number == 1
-                            ? asprintf(&path, "%s/%.*s.png", directory, length, name)
-                            : asprintf(&path, "%s/%.*s-%d.png", directory, length, name, number);
+    const int written =
+        number == 1 ? asprintf(&path, "%s/%.*s%s.png", directory, length, name, suffix)
+                    : asprintf(&path, "%s/%.*s%s-%d.png", directory, length, name, suffix, number);
     return written < 0 ? NULL : path;
 }

@@ -23,8 +23,10 @@ int picture_set_read(struct picture_set *set, const char *const *paths, size_t p
                      size_t minimum_side, struct error *error);
 void picture_set_free(struct picture_set *set);
 
-/* The file in `directory` for what became of picture i: DIR/NAME.png, and where an earlier picture
- * of the set has the same name, DIR/NAME-2.png and so on. The caller frees it; NULL: no memory. */
-char *picture_set_output(const struct picture_set *set, size_t i, const char *directory);
+/* The file in `directory` for what became of picture i: DIR/NAMEsuffix.png, and where an earlier
+ * picture of the set has the same name, DIR/NAMEsuffix-2.png and so on. The suffix keeps it apart
+ * from the picture itself. The caller frees it; NULL: no memory. */
+char *picture_set_output(const struct picture_set *set, size_t i, const char *directory,
+                         const char *suffix);
 
 #endif

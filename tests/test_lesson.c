@@ -180,6 +180,24 @@ START_TEST(cgroup_paths)
 }
 END_TEST
 
+START_TEST(results_match_to_the_last_bit_or_within_the_tolerance)
+{
+    double reference[] = {1.0, 100.0}, values[] = {1.0, 100.0005};
+    struct array array = {
+        .data = values, .reference = reference, .bytes = sizeof values, .result = true};
+    const struct array_set set = {.arrays = &array, .count = 1};
+    ck_assert(!arrays_match(&set, false, 0.0));
+    ck_assert(arrays_match(&set, false, 1e-5));
+    ck_assert(!arrays_match(&set, false, 1e-6));
+    values[1] = reference[1];
+    ck_assert(arrays_match(&set, false, 0.0));
+    values[0] = NAN;
+    ck_assert(!arrays_match(&set, false, 1e-5));
+    array.result = false; /* an input is not compared */
+    ck_assert(arrays_match(&set, false, 0.0));
+}
+END_TEST
+
 START_TEST(memory_is_known)
 {
     const double memory = (double)limits_memory();
@@ -777,6 +795,7 @@ static Suite *lesson_suite(void)
     tcase_add_test(functions, medians);
     tcase_add_test(functions, cgroup_quotas);
     tcase_add_test(functions, cgroup_paths);
+    tcase_add_test(functions, results_match_to_the_last_bit_or_within_the_tolerance);
     tcase_add_test(functions, memory_is_known);
     tcase_add_test(functions, blas_candidates);
     tcase_add_test(functions, this_blas_is_right);

@@ -1,7 +1,7 @@
 /* test_lesson.c - common/lesson: its functions by themselves, and tests/lesson_probe.c, a small
  * chapter, as a program: command lines good and bad, JSON, files, signals, OpenBLAS's kernels. */
 #include "common/lesson/internal.h"
-#include "common/parallel/limits.h"
+#include "common/parallel/resources.h"
 #include <check.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -200,7 +200,7 @@ END_TEST
 
 START_TEST(memory_is_known)
 {
-    const double memory = (double)limits_memory();
+    const double memory = (double)resources_memory();
     ck_assert(memory > 1e6 && memory < 1e18);
 }
 END_TEST

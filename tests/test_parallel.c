@@ -6,8 +6,8 @@
  * be arranged before pool_startup, or ends with the death of the program, runs in a fresh copy of
  * this program, the "victim". Most tests run for each start method with 1, 2 and 8 workers.
  */
-#include "common/parallel/limits.h"
 #include "common/parallel/pool.h"
+#include "common/parallel/resources.h"
 #include "common/parallel/shared_array.h"
 #include <cblas.h>
 #include <check.h>
@@ -1695,7 +1695,7 @@ static size_t arena_bytes(void)
 
 START_TEST(arrays_that_cannot_be)
 {
-    const size_t held = arena_bytes(), available = limits_memory();
+    const size_t held = arena_bytes(), available = resources_memory();
     ck_assert_uint_gt(available, 0);
     expect_no_array(0, 8, ERROR_INVALID);
     expect_no_array(8, 0, ERROR_INVALID);
@@ -1712,7 +1712,7 @@ END_TEST
 /* A map whose results would have to be copied, and are larger than the machine. */
 START_TEST(map_larger_than_memory)
 {
-    const size_t tasks = 1000, size = (limits_memory() + ((size_t)4 << 30)) / tasks;
+    const size_t tasks = 1000, size = (resources_memory() + ((size_t)4 << 30)) / tasks;
     char *results =
         mmap(NULL, tasks * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     ck_assert_ptr_ne(results, MAP_FAILED);

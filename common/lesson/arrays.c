@@ -1,5 +1,5 @@
 #include "common/lesson/internal.h"
-#include "common/parallel/limits.h"
+#include "common/parallel/resources.h"
 #include "common/parallel/shared_array.h"
 #include <math.h>
 #include <stdlib.h>
@@ -41,7 +41,7 @@ struct array_set *arrays_prepare(struct lesson *lesson, const struct lesson_work
         lesson->sets = set;
     }
     free_arrays(set);
-    set->available = (double)limits_memory();
+    set->available = (double)resources_memory();
     lesson->preparing = set;
     if (workload->prepare)
         workload->prepare(lesson, workload->work);

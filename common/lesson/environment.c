@@ -11,6 +11,7 @@
  *   may compute wrong, crash or hang, and are used if all products came out right.
  */
 #include "common/lesson/internal.h"
+#include "common/parallel/resources.h"
 #include <cblas.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -199,17 +200,6 @@ static bool shorten_spinning(void)
     return changed;
 }
 
-/* Where OMP_PROC_BIND is set, the first thread has been bound to one core by now, and the second
- * life would take that one for all there are. */
-static void unbind(void)
-{
-    size_t size = 0;
-    cpu_set_t *places = machine_places(&size);
-    if (places)
-        sched_setaffinity(0, size, places); /* if it fails, the banner shows how few are left */
-    CPU_FREE(places);
-}
-
 void environment_prepare(char **argv)
 {
     const char *check = getenv(BLAS_CHECK);
@@ -221,7 +211,7 @@ void environment_prepare(char **argv)
         check_blas(check);
     const bool spinning = shorten_spinning(), core = choose_blas_core(argv);
     if ((spinning || core) && setenv(SECOND_LIFE, "1", 1) == 0) {
-        unbind();
+        resources_unbind(); /* or the second life would see one core only */
         execv("/proc/self/exe", argv);
         /* No /proc: go on as we are. Workers that are started afresh must not have kernels that
          * this process has not, or results would differ in their last bits. */

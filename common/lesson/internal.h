@@ -79,10 +79,6 @@ void machine_inspect(struct machine *machine);
 /* Prints the banner if it is due. */
 void machine_banner(struct lesson *lesson);
 
-/* The cores of all OpenMP places, as an affinity mask of *size bytes, for CPU_FREE; NULL if OpenMP
- * binds no threads (and when out of memory). */
-cpu_set_t *machine_places(size_t *size);
-
 /* ---- options.c ------------------------------------------------------------------------------- */
 
 enum worker_rule { WORKERS_BY_CORES, WORKERS_BY_OMP_NUM_THREADS, WORKERS_BY_OPTION };
@@ -192,7 +188,8 @@ struct lesson {
     const struct lesson_chapter *chapter;
     struct options options;
     struct machine machine;
-    struct array_set *sets;      /* of all workloads */
+    bool restless;          /* idle threads kept computing, so CPU times have too much in them */
+    struct array_set *sets; /* of all workloads */
     struct array_set *preparing; /* while a workload's prepare runs */
     struct measured *measured, **last_measured;
     const char **paths; /* of the chapter's LESSON_PATHS option */

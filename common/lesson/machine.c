@@ -1,5 +1,5 @@
 #include "common/lesson/internal.h"
-#include "common/parallel/limits.h"
+#include "common/parallel/resources.h"
 #include <cblas.h>
 #include <hwloc.h>
 #include <math.h>
@@ -10,60 +10,11 @@
 
 /* ---- Cores ----------------------------------------------------------------------------------- */
 
-cpu_set_t *machine_places(size_t *size)
-{
-    const int cpus = 1 << 16; /* more than any kernel is configured for */
-    cpu_set_t *set = omp_get_num_places() > 0 ? CPU_ALLOC(cpus) : NULL;
-    if (!set)
-        return NULL;
-    *size = CPU_ALLOC_SIZE(cpus);
-    CPU_ZERO_S(*size, set);
-    for (int place = 0; place < omp_get_num_places(); place++) {
-        const int count = omp_get_place_num_procs(place);
-        int *ids = calloc((size_t)count + 1, sizeof *ids);
-        if (ids)
-            omp_get_place_proc_ids(place, ids);
-        for (int i = 0; ids && i < count; i++)
-            CPU_SET_S((size_t)ids[i], *size, set);
-        free(ids);
-    }
-    return set;
-}
-
-/* OMP_PROC_BIND binds the first thread to one core when the program is loaded, so the affinity
- * mask tells too little then; the places tell what OpenMP may use. */
-static int place_cores(void)
-{
-    size_t size = 0;
-    cpu_set_t *places = machine_places(&size);
-    const int cores = places ? CPU_COUNT_S(size, places) : 0;
-    CPU_FREE(places);
-    return cores;
-}
-
-static int affinity_cores(void)
-{
-    int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    for (int most = 1024; most <= 1 << 20; most *= 2) { /* until the kernel's mask fits */
-        cpu_set_t *set = CPU_ALLOC((size_t)most);
-        const size_t size = CPU_ALLOC_SIZE((size_t)most);
-        const bool known = set && sched_getaffinity(0, size, set) == 0;
-        if (known)
-            cores = CPU_COUNT_S(size, set);
-        CPU_FREE(set);
-        if (known)
-            break;
-    }
-    return cores;
-}
-
 static void inspect_cores(struct machine *machine)
 {
-    const int bound = place_cores();
-    const int cores = bound > 0 ? bound : affinity_cores();
     machine->machine_cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    machine->quota = limits_cpus();
-    machine->cores = (int)fmax(1.0, fmin(cores, ceil(machine->quota)));
+    machine->quota = resources_cpus();
+    machine->cores = resources_cores();
 }
 
 /* ---- Processor, compiler, libraries ---------------------------------------------------------- */

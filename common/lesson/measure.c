@@ -1,7 +1,7 @@
 #include "common/lesson/internal.h"
+#include "common/parallel/resources.h"
 #include <math.h>
 #include <omp.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -79,40 +79,31 @@ static double clock_cost(void)
 
 /* An idle thread of OpenMP or BLAS spins for a while before it sleeps, which would be counted as
  * work of the next run. Wait until the others have twice been found to use no CPU time, 50 ms at
- * most. */
-static void settle(const struct pool *pool)
+ * most. Have they? With OMP_WAIT_POLICY=active they never do. */
+static bool settle(const struct pool *pool)
 {
     const struct timespec millisecond = {.tv_nsec = 1000000};
     double last = others_cpu(pool);
-    for (int i = 0, still = 0; i < 50 && still < 2; i++) {
+    int still = 0;
+    for (int i = 0; i < 50 && still < 2; i++) {
         nanosleep(&millisecond, NULL);
         const double now = others_cpu(pool);
         still = now - last < 20e-6 ? still + 1 : 0;
         last = now;
     }
+    return still >= 2;
 }
 
-/* Where there is a core for each thread, each is given its own. Otherwise the kernel now and then
- * wakes a thread on the core of the thread that woke it, and needs milliseconds to see that another
- * core is idle: a short run would show that and nothing else. OMP_PROC_BIND goes before. */
-static void pin_threads(const struct lesson *lesson, int workers, bool pin)
+/* Where there is a core for each thread, they start on different ones, and awake: the region that
+ * follows uses the same team, which still spins for some microseconds after this one. Otherwise the
+ * kernel may wake a thread on the core of the one that wakes it, and need milliseconds to see that
+ * another core is idle; a short run would show that and nothing else. OMP_PROC_BIND goes before. */
+static void place_threads(const struct lesson *lesson, int workers)
 {
-    static cpu_set_t all;
     if (workers > lesson->machine.cores || omp_get_proc_bind() != omp_proc_bind_false)
         return;
-    if (pin && sched_getaffinity(0, sizeof all, &all) != 0)
-        CPU_ZERO(&all); /* more cores than a cpu_set_t holds */
-    if (CPU_COUNT(&all) < workers)
-        return;
 #pragma omp parallel num_threads(workers)
-    {
-        cpu_set_t mine = all;
-        int skip = omp_get_thread_num();
-        for (int cpu = 0; pin && cpu < CPU_SETSIZE; cpu++)
-            if (CPU_ISSET(cpu, &all) && skip-- != 0)
-                CPU_CLR(cpu, &mine);
-        sched_setaffinity(0, sizeof mine, &mine); /* if it fails, the kernel places it as ever */
-    }
+    resources_place(omp_get_thread_num());
 }
 
 /* ---- One run --------------------------------------------------------------------------------- */
@@ -165,19 +156,19 @@ static void run_once(struct measurement *measurement, struct configuration *conf
         before = pool_statistics(run.pool);
     if (run.gil)
         gil_before = gil_statistics(run.gil);
-    const bool threads = configuration->mode == LESSON_THREADS || configuration->mode == LESSON_GIL;
-    if (threads)
-        pin_threads(lesson, run.workers, true);
     settle(run.pool);
+    if (configuration->mode == LESSON_THREADS || configuration->mode == LESSON_GIL)
+        place_threads(lesson, run.workers);
 
     const double others_start = others_cpu(run.pool);
     const double own_start = own_cpu(), wall_start = wall_clock();
     measurement->workload->run[configuration->mode](&run);
     const double wall_end = wall_clock(), own_end = own_cpu();
-    settle(run.pool);
+    if (!settle(run.pool))
+        lesson->restless = true;
     const double others = others_cpu(run.pool) - others_start;
-    if (threads)
-        pin_threads(lesson, run.workers, false);
+    const double wall = wall_end - wall_start;
+    const double cpu = fmax(0.0, own_end - own_start - clock_cost()) + fmax(0.0, others);
 
     if (run.pool)
         after = pool_statistics(run.pool);
@@ -186,15 +177,16 @@ static void run_once(struct measurement *measurement, struct configuration *conf
     report_deaths(lesson, &before, &after);
     check_run(lesson, measurement->workload->name, configuration->mode, configuration->workers,
               &run);
-    *sample =
-        (struct sample){.wall = wall_end - wall_start,
-                        .cpu = fmax(0.0, own_end - own_start - clock_cost()) + fmax(0.0, others),
-                        .phases = after.last,
-                        .bytes_copied = after.bytes_copied - before.bytes_copied,
-                        .chunks = after.chunks - before.chunks,
-                        .gil = {.acquired = gil_after.acquired - gil_before.acquired,
-                                .switches = gil_after.switches - gil_before.switches,
-                                .forced = gil_after.forced - gil_before.forced}};
+    /* Idle threads spin on for some microseconds after the run; more than all cores cannot have
+     * been busy in it. */
+    *sample = (struct sample){.wall = wall,
+                              .cpu = fmin(cpu, wall * lesson->machine.cores),
+                              .phases = after.last,
+                              .bytes_copied = after.bytes_copied - before.bytes_copied,
+                              .chunks = after.chunks - before.chunks,
+                              .gil = {.acquired = gil_after.acquired - gil_before.acquired,
+                                      .switches = gil_after.switches - gil_before.switches,
+                                      .forced = gil_after.forced - gil_before.forced}};
 }
 
 static void run_and_compare(struct measurement *measurement, struct configuration *configuration,
@@ -216,9 +208,10 @@ static size_t limited_size(const struct measurement *measurement, double wanted)
     const struct array_set *arrays = measurement->arrays;
     const size_t *grow = measurement->workload->grow;
     const struct lesson_option *option = options_find(measurement->lesson, grow);
+    const double most = fmin(0.25 * arrays->available, MOST_GROWN);
     const double fitting =
-        arrays->needed > 0.0 ? (double)*grow * 0.25 * arrays->available / arrays->needed : 1e15;
-    double size = fmin(fmin(wanted, 1e15), fmax(fitting, 1.0));
+        arrays->needed > 0.0 ? (double)*grow * fmax(1.0, most / arrays->needed) : 1e15;
+    double size = fmin(fmin(wanted, 1e15), fitting);
     if (option && option->maximum > 0)
         size = fmin(size, (double)option->maximum);
     return (size_t)fmax(round(size), option && option->minimum > 1 ? (double)option->minimum : 1.0);
@@ -472,6 +465,8 @@ static void run_all(struct measurement *measurement)
 void lesson_grow(struct lesson *lesson, const struct lesson_workload *workload)
 {
     struct measurement measurement = {.lesson = lesson, .workload = workload};
+    if (lesson->options.seconds <= 0.0)
+        return;
     measurement.arrays = arrays_prepare(lesson, workload);
     add_configuration(&measurement, LESSON_SEQUENTIAL, 1, LESSON_DEFAULT_TRANSFER);
     grow_workload(&measurement);
@@ -532,12 +527,9 @@ void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
         run.pool = create_pool(lesson, NULL, workers);
     if (mode == LESSON_GIL)
         run.gil = create_gil(lesson);
-    const bool threads = mode == LESSON_THREADS || mode == LESSON_GIL;
-    if (threads)
-        pin_threads(lesson, workers, true);
+    if (mode == LESSON_THREADS || mode == LESSON_GIL)
+        place_threads(lesson, workers);
     function(&run);
-    if (threads)
-        pin_threads(lesson, workers, false);
     if (run.pool) {
         const struct pool_statistics after = pool_statistics(run.pool);
         report_deaths(lesson, &before, &after);

@@ -1,5 +1,5 @@
 #include "common/parallel/internal.h"
-#include "common/parallel/limits.h"
+#include "common/parallel/resources.h"
 #include "common/parallel/shared_array.h"
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -157,24 +157,24 @@ static void merge_around(size_t i)
 }
 
 /* Gives the pages of a warm extent back to the system. */
-static void cool(size_t i)
+static bool cool(size_t i)
 {
-    fallocate(place.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)extents[i].offset,
-              (off_t)extents[i].size);
+    if (fallocate(place.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)extents[i].offset,
+                  (off_t)extents[i].size) != 0)
+        return false; /* it stays warm */
     warm_bytes -= extents[i].size;
     extents[i].state = COLD;
     merge_around(i);
+    return true;
 }
 
 static void cool_all(void)
 {
     for (size_t i = 0; i < extent_count;) {
-        if (extents[i].state == WARM) {
-            cool(i);
+        if (extents[i].state == WARM && cool(i))
             i = 0; /* the merge may have moved everything */
-        } else {
+        else
             i++;
-        }
     }
 }
 
@@ -194,7 +194,7 @@ static size_t best_fit(enum extent_state state, size_t size)
 static int reserve(const struct extent *extent, struct error *error)
 {
     if (extent->size > UNCHECKED) {
-        const size_t available = limits_memory();
+        const size_t available = resources_memory();
         if (extent->size > available)
             return error_set(error, ERROR_MEMORY,
                              "%.1f MB of shared memory asked for, %.1f MB are free",
@@ -281,9 +281,7 @@ void arena_free(void *memory)
             continue;
         extents[i].state = WARM;
         warm_bytes += extents[i].size;
-        if (warm_bytes > MOST_WARM)
-            cool(i);
-        else
+        if (warm_bytes <= MOST_WARM || !cool(i))
             merge_around(i);
         break;
     }

@@ -20,12 +20,17 @@ struct gil *gil_create(double switch_interval, struct error *error)
     *gil = (struct gil){0};
     gil->interval.tv_sec = (time_t)switch_interval;
     gil->interval.tv_nsec = (long)((switch_interval - (double)gil->interval.tv_sec) * 1e9);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_mutex_init(&gil->mutex, NULL);
-    pthread_mutex_init(&gil->switch_mutex, NULL);
-    pthread_cond_init(&gil->released, &monotonic);
-    pthread_cond_init(&gil->switched, &monotonic);
+    /* glibc has nothing to allocate for these; where one fails there is no memory. */
+    if (pthread_condattr_init(&monotonic) != 0 ||
+        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) != 0 ||
+        pthread_mutex_init(&gil->mutex, NULL) != 0 ||
+        pthread_mutex_init(&gil->switch_mutex, NULL) != 0 ||
+        pthread_cond_init(&gil->released, &monotonic) != 0 ||
+        pthread_cond_init(&gil->switched, &monotonic) != 0) {
+        error_set(error, ERROR_MEMORY, "no memory for the locks of a GIL");
+        free(gil);
+        return NULL;
+    }
     pthread_condattr_destroy(&monotonic);
     return gil;
 }

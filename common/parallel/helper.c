@@ -1,9 +1,9 @@
 #include "common/parallel/internal.h"
+#include "common/parallel/resources.h"
 #include <fcntl.h>
-#include <omp.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
@@ -43,6 +43,16 @@ struct child {
 static struct child *children;
 static size_t child_count, child_room;
 
+/* Kernels before 5.9, and some sandboxes, have no close_range. */
+static void close_from_to(int first, int last)
+{
+    if (close_range((unsigned)first, (unsigned)last, 0) == 0)
+        return;
+    const long most = sysconf(_SC_OPEN_MAX);
+    for (int fd = first; fd <= last && fd < most; fd++)
+        close(fd);
+}
+
 void close_other_descriptors(const int *keep, int count)
 {
     int from = 3;
@@ -54,29 +64,10 @@ void close_other_descriptors(const int *keep, int count)
         if (next < 0)
             break;
         if (next > from)
-            close_range((unsigned)from, (unsigned)next - 1, 0);
+            close_from_to(from, next - 1);
         from = next + 1;
     }
-    close_range((unsigned)from, ~0u, 0);
-}
-
-void undo_openmp_binding(void)
-{
-    cpu_set_t cpus;
-    CPU_ZERO(&cpus);
-    for (int place = 0; place < omp_get_num_places(); place++) {
-        const int count = omp_get_place_num_procs(place);
-        int *processors = calloc((size_t)count + 1, sizeof *processors);
-        if (!processors)
-            return;
-        omp_get_place_proc_ids(place, processors);
-        for (int i = 0; i < count; i++)
-            if (processors[i] < CPU_SETSIZE)
-                CPU_SET(processors[i], &cpus);
-        free(processors);
-    }
-    if (CPU_COUNT(&cpus) > 0)
-        sched_setaffinity(0, sizeof cpus, &cpus);
+    close_from_to(from, INT_MAX);
 }
 
 static void default_signal_actions(void)
@@ -234,7 +225,7 @@ _Noreturn static void helper_main(int socket, pid_t program)
     sigprocmask(SIG_SETMASK, &child_ended, NULL); /* all signals were blocked until here */
     const int deaths = signalfd(-1, &child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
     prctl(PR_SET_NAME, "pool-helper");
-    undo_openmp_binding();
+    resources_unbind();
 
     struct pollfd waiting[] = {{.fd = socket, .events = POLLIN},
                                {.fd = deaths, .events = POLLIN},

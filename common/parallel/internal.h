@@ -92,6 +92,7 @@ struct board {
     int workers;
     int threads_per_worker;
     double spin; /* seconds; 0 where every core has a worker of its own to run */
+    bool place;  /* there is a core for each worker: they start on different ones */
     char initializer[NAME_LENGTH];
     const void *initializer_argument;
     struct worker_slot slots[];
@@ -165,10 +166,6 @@ int helper_receive(struct helper *helper, struct helper_report *report);
 
 /* Closes every descriptor from 3 on but these, in a new process. */
 void close_other_descriptors(const int *keep, int count);
-
-/* OMP_PROC_BIND binds a program's first thread to one core as soon as libgomp is loaded, and all
- * workers would inherit that core: gives this process all of them back. */
-void undo_openmp_binding(void);
 
 /* ---- The parent's side: pool.c, map.c ------------------------------------------------------- */
 

@@ -1,4 +1,5 @@
 #include "common/parallel/internal.h"
+#include "common/parallel/resources.h"
 #include "common/parallel/shared_array.h"
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -53,7 +54,7 @@ int pool_startup(struct error *error)
         return 0;
     if (worker_start_from_environment(&start)) {
         started_by = -1;
-        undo_openmp_binding();
+        resources_unbind();
         worker_main(&start);
     }
     if (occupy_standard_streams(error) != 0 || arena_map(error) != 0)
@@ -321,12 +322,6 @@ static bool all_ready(struct pool *pool)
 
 /* ---- Create and destroy -------------------------------------------------------------------- */
 
-static int usable_cores(void)
-{
-    cpu_set_t cpus;
-    return sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-}
-
 static int check_options(const struct pool_options *options, struct error *error)
 {
     if (!options)
@@ -364,7 +359,9 @@ static int set_up_board(struct pool *pool, struct error *error)
         return -1;
     pool->board->workers = options->workers;
     pool->board->threads_per_worker = options->threads_per_worker ? options->threads_per_worker : 1;
-    pool->board->spin = options->workers < usable_cores() ? SPIN : 0;
+    const int cores = resources_cores();
+    pool->board->spin = options->workers < cores ? SPIN : 0;
+    pool->board->place = options->workers <= cores;
     if (!options->initializer)
         return 0;
     snprintf(pool->board->initializer, NAME_LENGTH, "%s", pool_name(options->initializer));

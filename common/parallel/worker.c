@@ -1,4 +1,5 @@
 #include "common/parallel/internal.h"
+#include "common/parallel/resources.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/futex.h>
@@ -276,6 +277,8 @@ static void lose_worker(void *unused)
 static void *task_thread(void *argument)
 {
     struct worker *worker = argument;
+    if (worker->board->place)
+        resources_place(worker->start.slot);
     omp_set_num_threads(worker->board->threads_per_worker);
     if (openblas_set_num_threads)
         openblas_set_num_threads(worker->board->threads_per_worker);

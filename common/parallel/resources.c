@@ -1,5 +1,6 @@
-#include "common/parallel/limits.h"
+#include "common/parallel/resources.h"
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,7 +133,7 @@ static double group_limit(const char *controller, double value(const char *direc
     return least;
 }
 
-size_t limits_memory(void)
+size_t resources_memory(void)
 {
     char text[8192];
     const double kilobytes =
@@ -144,7 +145,78 @@ size_t limits_memory(void)
     return available > MEMORY_MARGIN ? (size_t)(available - MEMORY_MARGIN) : 0;
 }
 
-double limits_cpus(void)
+double resources_cpus(void)
 {
     return group_limit("cpu", directory_cpus);
+}
+
+/* ---- Processors ------------------------------------------------------------------------------ */
+
+#define MOST_PROCESSORS (1 << 16) /* more than any kernel is configured for */
+
+/* OMP_PROC_BIND binds the first thread to one core when the program is loaded, so the affinity mask
+ * tells too little then; the places tell what OpenMP may use. */
+static bool add_openmp_places(cpu_set_t *set, size_t size)
+{
+    for (int place = 0; place < omp_get_num_places(); place++) {
+        const int count = omp_get_place_num_procs(place);
+        int *ids = calloc((size_t)count + 1, sizeof *ids);
+        if (!ids)
+            return false;
+        omp_get_place_proc_ids(place, ids);
+        for (int i = 0; i < count; i++)
+            CPU_SET_S((size_t)ids[i], size, set);
+        free(ids);
+    }
+    return CPU_COUNT_S(size, set) > 0;
+}
+
+cpu_set_t *resources_processors(size_t *size)
+{
+    cpu_set_t *set = CPU_ALLOC(MOST_PROCESSORS);
+    if (!set)
+        return NULL;
+    *size = CPU_ALLOC_SIZE(MOST_PROCESSORS);
+    CPU_ZERO_S(*size, set);
+    if (!add_openmp_places(set, *size) && sched_getaffinity(0, *size, set) != 0) {
+        CPU_FREE(set);
+        return NULL;
+    }
+    return set;
+}
+
+int resources_cores(void)
+{
+    size_t size;
+    cpu_set_t *set = resources_processors(&size);
+    const double processors = set ? CPU_COUNT_S(size, set) : (double)sysconf(_SC_NPROCESSORS_ONLN);
+    CPU_FREE(set);
+    return (int)fmax(1.0, fmin(processors, ceil(resources_cpus())));
+}
+
+void resources_unbind(void)
+{
+    size_t size;
+    cpu_set_t *set = resources_processors(&size);
+    if (set)
+        sched_setaffinity(0, size, set); /* if it fails, the thread stays where it is */
+    CPU_FREE(set);
+}
+
+void resources_place(int index)
+{
+    size_t size;
+    cpu_set_t *all = resources_processors(&size), *one = CPU_ALLOC(MOST_PROCESSORS);
+    if (all && one) {
+        int skip = index % CPU_COUNT_S(size, all);
+        size_t processor = 0;
+        while (!CPU_ISSET_S(processor, size, all) || skip-- > 0)
+            processor++;
+        CPU_ZERO_S(size, one);
+        CPU_SET_S(processor, size, one);
+        if (sched_setaffinity(0, size, one) == 0)
+            sched_setaffinity(0, size, all);
+    }
+    CPU_FREE(all);
+    CPU_FREE(one);
 }

@@ -1,0 +1,45 @@
+/* resources.h - what this process may use of the machine.
+ *
+ * A container or a batch system gives a process less than the machine has, by control groups
+ * (versions 1 and 2); the limit may be set on the process's own group or on any above it.
+ */
+#ifndef PARALLEL_RESOURCES_H
+#define PARALLEL_RESOURCES_H
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Bytes that can still be used: what the machine has available, or the least that its groups still
+ * allow it, less a margin. */
+size_t resources_memory(void);
+
+/* Cores' worth of CPU time that its groups allow it; INFINITY if they do not limit it. */
+double resources_cpus(void);
+
+/* The processors that this process may run on; if OMP_PROC_BIND has bound this thread to one of
+ * them, all the same. *size is the set's, for CPU_COUNT_S and the like. The caller frees it with
+ * CPU_FREE; NULL: not known. */
+cpu_set_t *resources_processors(size_t *size);
+
+/* How many cores that makes, CPU quota of its groups included; at least 1. */
+int resources_cores(void);
+
+/* Lets the calling thread run on all of resources_processors, whatever OMP_PROC_BIND has done. */
+void resources_unbind(void);
+
+/* Moves the calling thread to the index-th of these processors (they are counted round), and lets
+ * it move on from there. The kernel wakes a sleeping thread where it last ran if that is idle, so
+ * threads placed apart start apart; otherwise it may wake one on the core of the thread that woke
+ * it, and need milliseconds to see that another core is idle. */
+void resources_place(int index);
+
+/* For tests, the parsing of what the kernel shows. Cores from cpu.max of version 2 ("150000
+ * 100000", "max 100000"), from cpu.cfs_quota_us and cpu.cfs_period_us of version 1 ("-1",
+ * "100000"); and the path of this process for a controller ("": version 2) from the text of
+ * /proc/self/cgroup. */
+double cgroup_cpus(const char *cpu_max);
+double cgroup_v1_cpus(const char *quota, const char *period);
+bool cgroup_path(const char *text, const char *controller, char *path, size_t size);
+
+#endif

@@ -28,7 +28,8 @@
 struct work {
     size_t tasks, iterations;
     int64_t *data, *results;
-    struct lesson_trace *traces;
+    struct lesson_trace *traces; /* [traced] */
+    size_t traced;               /* the first tasks only */
 };
 
 /* ---- The task ------------------------------------------------------------------------------ */
@@ -129,7 +130,7 @@ static long counter; /* a global variable, like any other */
 static void leave_trace(struct lesson_trace *trace)
 {
     long seen;
-    heavy_computation(1, 100000); /* long enough that every worker gets a share */
+    heavy_computation(1, 100000); /* long enough for the others to wake up */
 #pragma omp atomic capture
     seen = ++counter;
     *trace = (struct lesson_trace){getpid(), gettid(), sched_getcpu(), seen};
@@ -139,7 +140,7 @@ static void trace_threads(struct lesson_run *run)
 {
     struct work *work = run->work;
 #pragma omp parallel for num_threads(run->workers)
-    for (size_t i = 0; i < work->tasks; i++)
+    for (size_t i = 0; i < work->traced; i++)
         leave_trace(&work->traces[i]);
 }
 
@@ -155,16 +156,17 @@ static void trace_processes(struct lesson_run *run)
 {
     struct work *work = run->work;
     pool_map(run->pool, trace_task, work->data, sizeof *work->data, work->traces,
-             sizeof *work->traces, work->tasks, run->chunksize, &run->error);
+             sizeof *work->traces, work->traced, run->chunksize, &run->error);
 }
 
 static void show_who_runs_where(struct lesson *lesson, struct work *work)
 {
     size_t count;
     const int workers = lesson_workers(lesson, &count)[count - 1];
-    work->traces = calloc(work->tasks, sizeof *work->traces);
+    work->traced = work->tasks < 50 * (size_t)workers ? work->tasks : 50 * (size_t)workers;
+    work->traces = calloc(work->traced, sizeof *work->traces);
     if (!work->traces)
-        lesson_die(lesson, "no memory for %zu traces", work->tasks);
+        lesson_die(lesson, "no memory for %zu traces", work->traced);
     lesson_heading(lesson, "Who runs where: every task adds 1 to the same global counter");
     for (enum lesson_mode mode = LESSON_THREADS; mode <= LESSON_PROCESSES; mode++) {
         const bool threads = mode == LESSON_THREADS;
@@ -172,7 +174,7 @@ static void show_who_runs_where(struct lesson *lesson, struct work *work)
             continue;
         counter = 0;
         lesson_once(lesson, mode, workers, threads ? trace_threads : trace_processes, work);
-        lesson_draw_traces(lesson, work->traces, work->tasks, counter);
+        lesson_draw_traces(lesson, work->traces, work->traced, counter);
     }
     free(work->traces);
 }
@@ -206,10 +208,9 @@ int main(int argc, char **argv)
     struct work work = {.tasks = 100, .iterations = 100000};
     const struct lesson_option options[] = {
         {"tasks", "N", "numbers to compute with", LESSON_COUNT, &work.tasks, 1, 1 << 28},
-        {"iterations", "N", "turns of the loop for each", LESSON_COUNT, &work.iterations, 1,
-         1 << 30},
+        {"iterations", "N", "turns of each loop", LESSON_COUNT, &work.iterations, 1, 1 << 30},
         {0}};
-    const struct lesson_chapter chapter = {"01_pool_map", "Pool.map: one function, many numbers",
+    const struct lesson_chapter chapter = {"01_pool_map", "Pool.map: one task, many numbers",
                                            options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
 
@@ -227,9 +228,9 @@ int main(int argc, char **argv)
     };
     const double loop_time = lesson_measure(lesson, &loop)->figures[0].wall_median;
     const int64_t last = work.results[work.tasks - 1];
-    const size_t shape[] = {work.tasks};
-    lesson_save(lesson, "results.npy", NPY_INT64, 1, shape, work.results);
-    show_who_runs_where(lesson, &work);
+    lesson_save(lesson, "results.npy", NPY_INT64, 1, &work.tasks, work.results);
+    if (lesson_runs(lesson, LESSON_THREADS) || lesson_runs(lesson, LESSON_PROCESSES))
+        show_who_runs_where(lesson, &work);
 
     struct lesson_workload formula = {.name = "closed_formula",
                                       .work = &work,

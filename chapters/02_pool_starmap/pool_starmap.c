@@ -11,7 +11,7 @@
  * Usage: pool_starmap [--tasks N] [--iterations N] [--multiplier N] [--offset N] [--help]
  *
  * Watch for:
- *   - "bytes copied": a column that is constant travels once, a struct's member with every task.
+ *   - "copied": a column that is constant travels once, a struct's member with every task.
  *   - that threads need no packing at all: they read the variables where they are.
  *
  * Try:

@@ -6,13 +6,11 @@
  * and, since BLAS can use several cores by itself, BLAS threads are set against workers.
  *
  * Notebook: part 2, the cost of data transfer.
- *
  * Usage: transfer_cost [--light-tasks N] [--matrices N] [--order N] [--workers 2] [--help]
  *
  * Watch for:
  *   - send and receive against compute: for the light tasks the copying is all there is.
  *   - the GIL does not slow the heavy task: like NumPy, it gives the lock back to compute.
- *   - more workers x BLAS threads than cores: what does that cost?
  *
  * Try:
  *   1. --order 50, then 400: the work grows with the cube of the order, the data with its square.
@@ -156,12 +154,12 @@ static void matrices_processes(struct lesson_run *run)
 static void make_matrices(struct lesson *lesson, void *context)
 {
     struct work *work = context;
-    const size_t elements = work->order * work->order; /* of one matrix */
+    const size_t n = work->matrices * work->order * work->order;
     struct random_state random;
-    lesson_input(lesson, &work->x, work->matrices, elements * sizeof *work->x);
+    lesson_input(lesson, &work->x, n, sizeof *work->x);
     lesson_result(lesson, &work->sums, work->matrices, sizeof *work->sums);
     random_seed(&random, lesson_seed(lesson));
-    random_normal_float(&random, work->x, work->matrices * elements);
+    random_normal_float(&random, work->x, n);
 }
 
 /* ---- BLAS threads x workers ---------------------------------------------------------------- */
@@ -177,19 +175,23 @@ static void blas_threads_times_workers(struct lesson *lesson, struct lesson_work
     product.quiet = true;
     lesson_heading(lesson, "The heavy task: worker processes x BLAS threads in each");
     lesson_print(lesson, " workers  BLAS threads           wall   speedup  cores busy\n");
+    double base = 0; /* one worker with one thread */
     for (int t = 0; counts[t] != 0; t++) {
         product.threads_per_worker = counts[t];
         const struct lesson_results *results = lesson_measure(lesson, &product);
-        for (const struct lesson_figures *row = results->figures + 1;
-             row < results->figures + results->count; row++)
+        for (size_t i = 1; i < results->count; i++) {
+            const struct lesson_figures *row = &results->figures[i];
+            base = base > 0 ? base : row->wall_median;
             lesson_print(lesson, "%8d %13d %14s %8.2fx %11.2f\n", row->workers, counts[t],
-                         lesson_time_text(row->wall_median), row->speedup, row->cores_busy);
+                         lesson_time_text(row->wall_median), base / row->wall_median,
+                         row->cores_busy);
+        }
     }
 }
 
 int main(int argc, char **argv)
 {
-    struct work work = {.light_tasks = 10000, .matrices = 100, .order = 200, .heavy = true};
+    struct work work = {.light_tasks = 10000, .matrices = 100, .order = 200};
     const struct lesson_option options[] = {
         {"light-tasks", "N", "numbers for x + 1", LESSON_COUNT, &work.light_tasks, 1, 1 << 30},
         {"matrices", "N", "matrices for sum and product", LESSON_COUNT, &work.matrices, 1, 1 << 24},
@@ -197,8 +199,8 @@ int main(int argc, char **argv)
         {0}};
     const struct lesson_chapter chapter = {"03_transfer_cost", "The cost of sending data", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
+    lesson_isa(lesson, kernels_isa());
     struct work few = work; /* the sizes as asked for, whatever --seconds makes of the others */
-
     struct lesson_workload numbers = {
         .name = "very_light",
         .title = "very light: x + 1",
@@ -210,7 +212,6 @@ int main(int argc, char **argv)
     };
     lesson_measure(lesson, &numbers);
     lesson_save(lesson, "very_light.npy", NPY_INT64, 1, &work.light_tasks, work.incremented);
-
     struct lesson_workload matrices = {
         .name = "light",
         .title = "light: the sum of a matrix",
@@ -221,6 +222,7 @@ int main(int argc, char **argv)
         .grow = &work.matrices,
         .transfer = LESSON_BOTH,
     };
+    work.heavy = true;
     lesson_grow(lesson, &matrices); /* --seconds: as many matrices as suit the heavy task */
     work.heavy = false;
     matrices.grow = NULL;
@@ -235,6 +237,7 @@ int main(int argc, char **argv)
                 (size_t[]){work.matrices, work.order, work.order}, work.x);
     lesson_save(lesson, "heavy.npy", NPY_FLOAT64, 1, &work.matrices, work.sums);
 
+    few.heavy = true;
     matrices.work = &few;
     matrices.tasks = &few.matrices;
     matrices.name = "break_even";

@@ -155,6 +155,7 @@ static void read_pictures(struct lesson *lesson, struct work *work,
     if (work->set.count == 0)
         lesson_die(lesson, "--input: none of %zu pictures can be used", work->set.bad_count);
     work->images = work->set.count;
+    work->size[0] = work->size[1] = 0; /* each has its own */
 }
 
 /* The edges of each picture as a picture, its strongest edge white. */
@@ -205,17 +206,19 @@ int main(int argc, char **argv)
         {"input", "PATH...", "PNG and JPEG files and folders", LESSON_PATHS, &input, 0, 0},
         {"output", "DIR", "write the edges of --input there", LESSON_PATH, &output, 0, 0},
         {0}};
-    struct lesson *lesson = lesson_begin(
-        argc, argv,
-        &(struct lesson_chapter){"04_image_filters", "Many pictures: normalise, blur, find edges",
-                                 options});
+    const struct lesson_chapter chapter = {"04_image_filters",
+                                           "Many pictures: normalise, blur, find edges", options};
+    struct lesson *lesson = lesson_begin(argc, argv, &chapter);
+    lesson_isa(lesson, kernels_isa());
     struct error error;
     if (output && input.count == 0)
         lesson_usage(lesson, "--output needs --input");
-    if (output && file_make_directory(output, &error) != 0)
-        lesson_die(lesson, "--output: %s", error.message);
+    if (input.count > 0 && (lesson_given(lesson, &work.images) || lesson_given(lesson, work.size)))
+        lesson_usage(lesson, "--images and --size are for random pictures, not for --input");
     if (input.count > 0)
         read_pictures(lesson, &work, &input);
+    if (output && file_make_directory(output, &error) != 0)
+        lesson_die(lesson, "--output: %s", error.message);
 
     struct lesson_workload filters = {
         .name = "naive",

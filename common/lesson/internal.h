@@ -91,7 +91,7 @@ struct options {
     int repeats;
     double seconds; /* 0: the sizes are taken as they are */
     uint32_t seed;
-    int schedule; /* omp_sched_t */
+    int schedule; /* omp_sched_t; 0: not said */
     int schedule_chunk;
     size_t chunksize;
     enum pool_start_method start_method;
@@ -99,6 +99,7 @@ struct options {
     double switch_interval;
     const char *save, *json, *csv;
     bool quiet, no_progress;
+    uint64_t given; /* bit i: the chapter's option i was on the command line */
 };
 
 /* Ends the program on a bad command line. */
@@ -180,6 +181,7 @@ void why_print(struct lesson *lesson, const struct lesson_results *results);
 
 /* Dies if the files that were asked for could not be written later. */
 void output_check(struct lesson *lesson);
+void output_prepare(struct lesson *lesson); /* makes the --save directory */
 void output_write(struct lesson *lesson);
 
 /* ---- lesson.c -------------------------------------------------------------------------------- */

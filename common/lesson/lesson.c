@@ -140,7 +140,10 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     omp_set_dynamic(0);
     machine_inspect(&lesson.machine);
     options_parse(&lesson, argc, argv);
-    omp_set_schedule((omp_sched_t)lesson.options.schedule, lesson.options.schedule_chunk);
+    if (lesson.options.schedule || !getenv("OMP_SCHEDULE")) /* --schedule, OMP_SCHEDULE, static */
+        omp_set_schedule(lesson.options.schedule ? (omp_sched_t)lesson.options.schedule
+                                                 : omp_sched_static,
+                         lesson.options.schedule_chunk);
     output_check(&lesson);
     begin_output(&lesson);
     lesson.banner_due = true; /* a chapter may yet find its command line wrong */
@@ -168,6 +171,11 @@ int lesson_end(struct lesson *lesson)
 
 /* ---- What the common options say ------------------------------------------------------------- */
 
+void lesson_isa(struct lesson *lesson, const char *isa)
+{
+    lesson->machine.isa = isa;
+}
+
 uint32_t lesson_seed(const struct lesson *lesson)
 {
     return lesson->options.seed;
@@ -177,11 +185,6 @@ const int *lesson_workers(const struct lesson *lesson, size_t *count)
 {
     *count = lesson->options.worker_count;
     return lesson->options.workers;
-}
-
-size_t lesson_chunksize(const struct lesson *lesson)
-{
-    return lesson->options.chunksize;
 }
 
 int lesson_cores(const struct lesson *lesson)

@@ -59,8 +59,8 @@ struct lesson_chapter {
     const struct lesson_option *options;
 };
 
-/* The first statement of main. Starts the pool's helper process (before any thread exists) and
- * reads the command line. Never returns NULL. */
+/* The first statement of main. Starts the pool's helper process (before the program has threads of
+ * its own) and reads the command line. Never returns NULL. */
 struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *chapter);
 
 /* The last statement: `return lesson_end(lesson)`. Writes --json and --csv, frees everything.
@@ -73,16 +73,22 @@ enum lesson_transfer { LESSON_DEFAULT_TRANSFER, LESSON_COPY, LESSON_SHARED, LESS
 
 uint32_t lesson_seed(const struct lesson *lesson);
 const int *lesson_workers(const struct lesson *lesson, size_t *count);
-size_t lesson_chunksize(const struct lesson *lesson); /* 0: the pool's rule */
-int lesson_cores(const struct lesson *lesson);        /* that this process may use */
+int lesson_cores(const struct lesson *lesson); /* that this process may use */
 bool lesson_runs(const struct lesson *lesson, enum lesson_mode mode); /* was it asked for? */
+
+/* For the banner: the instruction set of the chapter's kernels, kernels_isa(), if it uses any.
+ * Without it the banner names what the processor has. */
+void lesson_isa(struct lesson *lesson, const char *isa);
+
+/* Was the chapter's option with this value on the command line? */
+bool lesson_given(const struct lesson *lesson, const void *value);
 
 /* ---- Inputs and results ---------------------------------------------------------------------- */
 
 /* Allocate one array of a workload, count x size bytes, zeroed, aligned to 64 bytes, and put its
  * address into *pointer (`lesson_input(lesson, &work->data, n, sizeof *work->data)`). Only inside
- * a workload's prepare. The lesson owns the array until lesson_end or the next prepare of that
- * workload, moves inputs and results into shared memory and back for --transfer, and compares
+ * a workload's prepare. The lesson owns the array until lesson_end or the next prepare with the
+ * same `work`, moves inputs and results into shared memory and back for --transfer, and compares
  * the results of all modes. Ends the program when it does not fit into memory. */
 void lesson_input(struct lesson *lesson, void *pointer, size_t count, size_t size);
 void lesson_result(struct lesson *lesson, void *pointer, size_t count, size_t size);
@@ -209,7 +215,6 @@ void lesson_draw_traces(struct lesson *lesson, const struct lesson_trace *traces
 /* Writes an array to --save DIR as `file`; nothing without --save. */
 void lesson_save(struct lesson *lesson, const char *file, enum npy_type type, int dimensions,
                  const size_t *shape, const void *data);
-bool lesson_saves(const struct lesson *lesson);
 
 /* One line on standard error; the program goes on, and lesson_end returns 1. */
 __attribute__((format(printf, 2, 3))) void lesson_fail(struct lesson *lesson, const char *format,

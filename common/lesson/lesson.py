@@ -221,7 +221,8 @@ class Lesson:
                 text += f", {row['cores_busy']:.2f} cores busy"
                 if not getattr(sys, "_is_gil_enabled", lambda: True)():
                     text += "; this Python runs without a GIL"
-                elif min(row["workers"], self.cores) > 1 and row["cores_busy"] < 1.2:
+                elif min(row["workers"], self.cores) > 1 and 0.8 < row["cores_busy"] < 1.2 \
+                        and row["speedup"] < 1.2:  # else something else was going on
                     text += f": {one_busy}"
                 elif row["cores_busy"] > 1.2 and several_busy:
                     text += f": {several_busy}"

@@ -482,6 +482,7 @@ const struct lesson_results *lesson_measure(struct lesson *lesson,
     if (!workload->run[LESSON_SEQUENTIAL])
         lesson_die(lesson, "%s has no sequential version to compare with", workload->name);
     measurement.arrays = arrays_prepare(lesson, workload);
+    output_prepare(lesson);
     machine_banner(lesson);
     lesson_flush(lesson);
     add_configuration(&measurement, LESSON_SEQUENTIAL, 1, LESSON_DEFAULT_TRANSFER);

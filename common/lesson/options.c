@@ -218,6 +218,13 @@ const struct lesson_option *options_find(const struct lesson *lesson, const void
     return NULL;
 }
 
+bool lesson_given(const struct lesson *lesson, const void *value)
+{
+    const struct lesson_option *option = options_find(lesson, value);
+    return option && lesson->options.given & UINT64_C(1)
+                                                 << (option - lesson->chapter->options) % 64;
+}
+
 /* ---- argp ------------------------------------------------------------------------------------ */
 
 static void parse_worker_list(struct lesson *lesson, const char *text)
@@ -303,6 +310,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     struct lesson *lesson = state->input;
     const struct lesson_option *paths = NULL;
     if (key >= KEY_CHAPTER && key < 0x100000) {
+        lesson->options.given |= UINT64_C(1) << ((key - KEY_CHAPTER) % 64);
         parse_chapter_option(lesson, &lesson->chapter->options[key - KEY_CHAPTER], text);
         return 0;
     }
@@ -378,7 +386,8 @@ static void default_workers(struct lesson *lesson)
     char first[32] = "";
     int64_t number = 0;
     if (asked) /* a list has one number for each level of nesting */
-        snprintf(first, sizeof first, "%.*s", (int)strcspn(asked, ","), asked);
+        snprintf(first, sizeof first, "%.*s", (int)strcspn(asked + strspn(asked, " "), ", "),
+                 asked + strspn(asked, " "));
     const bool valid = parse_integer(first, 1, POOL_MAX_WORKERS, &number) == 0;
     options->worker_rule = valid ? WORKERS_BY_OMP_NUM_THREADS : WORKERS_BY_CORES;
     const int cores = lesson->machine.cores;
@@ -391,7 +400,6 @@ void options_parse(struct lesson *lesson, int argc, char **argv)
     lesson->options = (struct options){.modes = {true, true, true, true},
                                        .repeats = 5,
                                        .seed = 42,
-                                       .schedule = omp_sched_static,
                                        .start_method = POOL_FORKSERVER,
                                        .transfer = LESSON_DEFAULT_TRANSFER,
                                        .switch_interval = GIL_SWITCH_INTERVAL};

@@ -34,9 +34,16 @@ static void check_file(struct lesson *lesson, const char *option, const char *pa
 void output_check(struct lesson *lesson)
 {
     const struct options *options = &lesson->options;
-    struct error error;
     check_file(lesson, "json", options->json);
     check_file(lesson, "csv", options->csv);
+}
+
+/* Not before the chapter has found its sizes and files good: a wrong command line leaves nothing.
+ */
+void output_prepare(struct lesson *lesson)
+{
+    const struct options *options = &lesson->options;
+    struct error error;
     if (options->save && file_make_directory(options->save, &error))
         lesson_die(lesson, "--save %s: %s", options->save, error.message);
 }
@@ -228,11 +235,6 @@ void output_write(struct lesson *lesson)
 }
 
 /* ---- Saved arrays ---------------------------------------------------------------------------- */
-
-bool lesson_saves(const struct lesson *lesson)
-{
-    return lesson->options.save;
-}
 
 void lesson_save(struct lesson *lesson, const char *file, enum npy_type type, int dimensions,
                  const size_t *shape, const void *data)

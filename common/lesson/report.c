@@ -170,7 +170,7 @@ static void print_gil(struct lesson *lesson, const struct lesson_results *result
 {
     for (size_t i = 0; i < results->count; i++) {
         const struct lesson_figures *figures = &results->figures[i];
-        if (figures->mode == LESSON_GIL)
+        if (figures->mode == LESSON_GIL && figures->workers > 1)
             lesson_print(lesson,
                          "%sgil, %d worker%s: the GIL changed hands %llu times (%llu forced by a "
                          "waiting thread)\n",

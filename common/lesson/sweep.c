@@ -45,27 +45,31 @@ static struct step measure_step(struct lesson *lesson, const struct lesson_workl
 
 /* Where the speedup goes above 1 for good: after the last step at which it is not, between that
  * step and the next, on a logarithmic scale. */
-static void print_break_even(struct lesson *lesson, const struct step *steps, int count,
-                             enum way way)
+static void print_break_even(struct lesson *lesson, const char *size_name, const struct step *steps,
+                             int count, enum way way)
 {
     int above = count;
     while (above > 0 && steps[above - 1].speedup[way] > 1.0)
         above--;
     if (isnan(steps[0].speedup[way]))
         return;
+    const struct step *first = &steps[0], *last = &steps[count - 1];
     if (above == 0) {
-        lesson_print(lesson, "  %-18s pay at every size measured, from %s of work per task\n",
-                     way_names[way], lesson_time_text(steps[0].task));
+        lesson_print(lesson,
+                     "  %-18s pay at every size measured, from %s %zu: %s of work per task\n",
+                     way_names[way], size_name, first->size, lesson_time_text(first->task));
     } else if (above == count) {
-        lesson_print(lesson, "  %-18s do not pay at any size measured, up to %s of work per task\n",
-                     way_names[way], lesson_time_text(steps[count - 1].task));
+        lesson_print(lesson, "  %-18s do not pay at any size measured, up to %s %zu: %s per task\n",
+                     way_names[way], size_name, last->size, lesson_time_text(last->task));
     } else {
         const struct step *before = &steps[above - 1], *after = &steps[above];
         const double low = log(before->speedup[way]), high = log(after->speedup[way]);
-        const double task =
-            before->task * pow(after->task / before->task, low < high ? -low / (high - low) : 0.0);
-        lesson_print(lesson, "  %-18s pay from about %s of work per task\n", way_names[way],
-                     lesson_time_text(task));
+        const double part = low < high ? -low / (high - low) : 0.0;
+        const double size =
+            (double)before->size * pow((double)after->size / (double)before->size, part);
+        const double task = before->task * pow(after->task / before->task, part);
+        lesson_print(lesson, "  %-18s pay from about %s %.0f on: %s of work per task\n",
+                     way_names[way], size_name, size, lesson_time_text(task));
     }
 }
 
@@ -103,5 +107,5 @@ void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
     *size = original;
     lesson_print(lesson, "Break-even, the start of the pool not counted:\n");
     for (enum way way = 0; way < WAYS && count > 0; way++)
-        print_break_even(lesson, steps, count, way);
+        print_break_even(lesson, size_name, steps, count, way);
 }

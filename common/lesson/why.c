@@ -37,7 +37,7 @@ static void say_speed(const struct reason *reason)
     else if (speedup > 0.95)
         fprintf(reason->text, "as fast as sequential (%.2fx)", speedup);
     else
-        fprintf(reason->text, "%.3g times as long as sequential", 1.0 / speedup);
+        fprintf(reason->text, "slower than sequential (%.2gx)", speedup);
 }
 
 /* ---- Threads --------------------------------------------------------------------------------- */
@@ -115,6 +115,14 @@ static void why_threads(const struct reason *reason)
 
 /* ---- Threads under the GIL ------------------------------------------------------------------- */
 
+/* A lock that was given back for each task, as NumPy's kernels do, lets tasks run side by side:
+ * then what is true of threads is true here. */
+static bool gives_lock_back(const struct lesson_figures *figures)
+{
+    return figures->tasks > (size_t)figures->workers &&
+           figures->gil.acquired - figures->gil.forced >= figures->tasks;
+}
+
 static void why_gil(const struct reason *reason, double switch_interval)
 {
     const struct lesson_figures *figures = reason->figures;
@@ -124,37 +132,29 @@ static void why_gil(const struct reason *reason, double switch_interval)
         fprintf(reason->text, "; one thread has nobody to share the lock with");
         return;
     }
-    if (figures->cores_busy > ONE_CORE_BUSY && figures->speedup > 1.05) {
+    if (gives_lock_back(figures)) {
         fprintf(reason->text,
-                "; %.2f cores were busy, so tasks computed while they did not hold the lock, as "
-                "NumPy's do; it was taken %llu time%s",
-                figures->cores_busy, (unsigned long long)gil->acquired,
-                plural((double)gil->acquired));
+                "; the tasks computed while they did not hold the lock, as NumPy's do, and took it "
+                "%llu times: %.2f cores were busy",
+                (unsigned long long)gil->acquired, figures->cores_busy);
+        if (figures->speedup < GOOD * reason->best)
+            say_lost_time(reason);
         return;
     }
-    fprintf(reason->text, "; %.2f cores were busy: ", figures->cores_busy);
-    if (figures->cores_busy <= ONE_CORE_BUSY)
-        fprintf(reason->text, "the lock let one of the %d threads compute at a time",
+    fprintf(reason->text, "; %.2f cores were busy", figures->cores_busy);
+    if (reason->cores > 1 && figures->cores_busy <= ONE_CORE_BUSY)
+        fprintf(reason->text, ": the lock let one of the %d threads compute at a time",
                 figures->workers);
-    else
-        fprintf(reason->text, "the rest of the CPU time went into waiting for the lock and handing "
-                              "it over");
     fprintf(reason->text, "; it changed hands %llu time%s", (unsigned long long)gil->switches,
             plural((double)gil->switches));
     if (gil->forced > 0)
         fprintf(reason->text, ", %llu of them asked for after waiting %s",
                 (unsigned long long)gil->forced, lesson_time_text(switch_interval));
-    const double lost = figures->wall_median - reason->sequential->wall_median;
-    if (figures->cores_busy < QUIET)
+    else if (figures->wall_median < switch_interval)
         fprintf(reason->text,
-                "; for %.0f %% of the time no thread computed: the lock was on its way, "
-                "or other programs used the cores",
-                100.0 * (1.0 - figures->cores_busy));
-    else if (gil->acquired > 0 && lost > SMALL * reason->sequential->wall_median)
-        fprintf(reason->text,
-                "; the run lost %s, that is %s for each of the %llu times the lock was taken",
-                lesson_time_text(lost), lesson_time_text(lost / (double)gil->acquired),
-                (unsigned long long)gil->acquired);
+                ", never because a thread asked for it: the run was shorter than the switch "
+                "interval, %s (try --seconds 1)",
+                lesson_time_text(switch_interval));
 }
 
 /* ---- Processes ------------------------------------------------------------------------------- */
@@ -179,11 +179,11 @@ static void say_loss(const struct reason *reason, enum loss loss, double seconds
             "went into waiting for workers to wake up, for %zu chunk%s to be handed out and for "
             "the last worker",
             figures->chunks, plural((double)figures->chunks));
-    else if (more_cpu > task)
+    else if (figures->workers == 1 || more_cpu * tasks >= 0.5 * seconds)
         fprintf(reason->text,
-                "was extra computing: a task of %s took %s more CPU time in a worker than in the "
-                "plain loop",
-                lesson_time_text(task), lesson_time_text(more_cpu));
+                "was extra computing: a task of %s took %s more CPU time in all than in the plain "
+                "loop",
+                lesson_time_text(task), lesson_time_text(fmax(more_cpu, 0.0)));
     else
         fprintf(reason->text,
                 "was extra computing: the busiest worker did more than its even share "
@@ -225,7 +225,7 @@ static void say_start_up(const struct reason *reason)
     if (figures->startup > SMALL * together)
         fprintf(
             reason->text,
-            ". With start-up it is %s, %.0f %% of it for starting %d worker%s: the time of %.0f "
+            ". With start-up it is %s, %.0f %% of it for starting %d worker%s: the time of %.2g "
             "sequential task%s",
             lesson_time_text(together), 100.0 * figures->startup / together, figures->workers,
             plural(figures->workers), ceil(figures->startup / task),
@@ -235,10 +235,11 @@ static void say_start_up(const struct reason *reason)
                 lesson_time_text(figures->startup),
                 100.0 * figures->startup / fmax(figures->wall_median, 1e-9));
     if (gain > SMALL / 2.0 * task)
-        fprintf(reason->text, "; each task wins %s, so a new pool pays from about %.0f tasks on",
+        fprintf(reason->text,
+                "; each task wins %s, so at this rate a new pool pays from about %.2g tasks on",
                 lesson_time_text(gain), ceil(figures->startup / gain));
     else
-        fprintf(reason->text, "; a task took %s instead of %s, so no number of tasks pays for that",
+        fprintf(reason->text, "; a task took %s instead of %s: nothing to set against it",
                 lesson_time_text(figures->wall_median / tasks), lesson_time_text(task));
 }
 
@@ -324,6 +325,11 @@ static const struct lesson_figures *most_telling(const struct lesson_results *re
 static void warn_of_disturbance(struct lesson *lesson, const struct lesson_figures *sequential)
 {
     char text[256];
+    if (lesson->restless)
+        report_paragraph(
+            lesson, 0,
+            "Note: idle threads kept computing (OMP_WAIT_POLICY or GOMP_SPINCOUNT?), so "
+            "CPU and cores busy count more than the work.");
     if (sequential->wall_median < 1e-3 || sequential->cores_busy > QUIET)
         return;
     snprintf(text, sizeof text,

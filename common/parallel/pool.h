@@ -4,11 +4,11 @@
  * element of an array, pool_starmap on every row of several columns. As in Python the elements
  * are dealt in chunks, results come back in order, and the call returns when all are there.
  *
- * Processes. pool_startup, the first line of main, forks a small helper before any thread exists;
- * all workers are forked from it later (start method "forkserver"), because a child forked from
- * a process that has used OpenMP or BLAS threads may hang in its own first parallel region.
- * "fork" makes such a helper from the program as it is when the pool is created, so its workers
- * inherit the program's data; "spawn" starts a fresh copy of the program for each worker.
+ * Processes. pool_startup, the first line of main, forks a small helper before the program has
+ * threads of its own; all workers are forked from it later (start method "forkserver"), because a
+ * child forked from a process that has used OpenMP or BLAS threads may hang in its own first
+ * parallel region. "fork" makes such a helper from the program as it is when the pool is created,
+ * so its workers inherit the program's data; "spawn" starts a fresh copy of the program for each.
  *
  * Chunks. A map is described once, in shared memory. Workers claim chunks by themselves: one
  * compare-and-swap both claims a chunk and records who holds it, and a second store says it is
@@ -21,7 +21,8 @@
  * shared arrays (shared_array.h) travel as addresses.
  *
  * One thread uses all pools: one helper reports the deaths in any of them, and who waits in one
- * pool mends the others too. All functions: 0 or -1 with *error filled.
+ * pool mends the others too (those of start method fork have a helper each). All functions: 0 or -1
+ * with *error filled.
  */
 #ifndef PARALLEL_POOL_H
 #define PARALLEL_POOL_H

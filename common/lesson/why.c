@@ -29,6 +29,13 @@ static const char *plural(double count)
     return count == 1.0 ? "" : "s";
 }
 
+/* To two digits: an estimate is not known better. */
+static double about(double count)
+{
+    const double unit = count >= 100.0 ? pow(10.0, floor(log10(count)) - 1.0) : 1.0;
+    return ceil(count / unit) * unit;
+}
+
 static void say_speed(const struct reason *reason)
 {
     const double speedup = reason->figures->speedup;
@@ -225,10 +232,10 @@ static void say_start_up(const struct reason *reason)
     if (figures->startup > SMALL * together)
         fprintf(
             reason->text,
-            ". With start-up it is %s, %.0f %% of it for starting %d worker%s: the time of %.2g "
+            ". With start-up it is %s, %.0f %% of it for starting %d worker%s: the time of %.0f "
             "sequential task%s",
             lesson_time_text(together), 100.0 * figures->startup / together, figures->workers,
-            plural(figures->workers), ceil(figures->startup / task),
+            plural(figures->workers), about(figures->startup / task),
             plural(ceil(figures->startup / task)));
     else
         fprintf(reason->text, ". Starting them took %s, %.1f %% on top",
@@ -236,8 +243,8 @@ static void say_start_up(const struct reason *reason)
                 100.0 * figures->startup / fmax(figures->wall_median, 1e-9));
     if (gain > SMALL / 2.0 * task)
         fprintf(reason->text,
-                "; each task wins %s, so at this rate a new pool pays from about %.2g tasks on",
-                lesson_time_text(gain), ceil(figures->startup / gain));
+                "; each task wins %s, so at this rate a new pool pays from about %.0f tasks on",
+                lesson_time_text(gain), about(figures->startup / gain));
     else
         fprintf(reason->text, "; a task took %s instead of %s: nothing to set against it",
                 lesson_time_text(figures->wall_median / tasks), lesson_time_text(task));

@@ -94,16 +94,25 @@ static bool settle(const struct pool *pool)
     return still >= 2;
 }
 
-/* Where there is a core for each thread, they start on different ones, and awake: the region that
- * follows uses the same team, which still spins for some microseconds after this one. Otherwise the
- * kernel may wake a thread on the core of the one that wakes it, and need milliseconds to see that
- * another core is idle; a short run would show that and nothing else. OMP_PROC_BIND goes before. */
-static void place_threads(const struct lesson *lesson, int workers)
+/* Where there is a core for each thread, each is on its own while it is measured: the main thread
+ * where it is, the others of its team on those beside it. A short run would else show where the
+ * kernel happened to wake them. The main thread stays free, for what it starts inherits its
+ * affinity. OMP_PROC_BIND goes before. */
+static void bind_team(const struct lesson *lesson, int workers, bool bind)
 {
-    if (workers > lesson->machine.cores || omp_get_proc_bind() != omp_proc_bind_false)
+    if (workers == 1 || workers > lesson->machine.cores ||
+        omp_get_proc_bind() != omp_proc_bind_false)
         return;
+    const int here = resources_here();
 #pragma omp parallel num_threads(workers)
-    resources_place(omp_get_thread_num());
+    if (omp_get_thread_num() > 0) {
+        if (bind)
+            resources_bind(here + omp_get_thread_num());
+        else
+            resources_unbind();
+    }
+    if (bind) /* the end of that region may have woken the main thread beside another */
+        resources_place(here);
 }
 
 /* ---- One run --------------------------------------------------------------------------------- */
@@ -156,9 +165,10 @@ static void run_once(struct measurement *measurement, struct configuration *conf
         before = pool_statistics(run.pool);
     if (run.gil)
         gil_before = gil_statistics(run.gil);
+    const bool team = configuration->mode == LESSON_THREADS || configuration->mode == LESSON_GIL;
     settle(run.pool);
-    if (configuration->mode == LESSON_THREADS || configuration->mode == LESSON_GIL)
-        place_threads(lesson, run.workers);
+    if (team)
+        bind_team(lesson, run.workers, true);
 
     const double others_start = others_cpu(run.pool);
     const double own_start = own_cpu(), wall_start = wall_clock();
@@ -167,6 +177,8 @@ static void run_once(struct measurement *measurement, struct configuration *conf
     if (!settle(run.pool))
         lesson->restless = true;
     const double others = others_cpu(run.pool) - others_start;
+    if (team)
+        bind_team(lesson, run.workers, false);
     const double wall = wall_end - wall_start;
     const double cpu = fmax(0.0, own_end - own_start - clock_cost()) + fmax(0.0, others);
 
@@ -529,8 +541,10 @@ void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
     if (mode == LESSON_GIL)
         run.gil = create_gil(lesson);
     if (mode == LESSON_THREADS || mode == LESSON_GIL)
-        place_threads(lesson, workers);
+        bind_team(lesson, workers, true);
     function(&run);
+    if (mode == LESSON_THREADS || mode == LESSON_GIL)
+        bind_team(lesson, workers, false);
     if (run.pool) {
         const struct pool_statistics after = pool_statistics(run.pool);
         report_deaths(lesson, &before, &after);

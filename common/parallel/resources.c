@@ -178,7 +178,7 @@ cpu_set_t *resources_processors(size_t *size)
         return NULL;
     *size = CPU_ALLOC_SIZE(MOST_PROCESSORS);
     CPU_ZERO_S(*size, set);
-    if (!add_openmp_places(set, *size) && sched_getaffinity(0, *size, set) != 0) {
+    if (!add_openmp_places(set, *size) && sched_getaffinity(getpid(), *size, set) != 0) {
         CPU_FREE(set);
         return NULL;
     }
@@ -203,20 +203,49 @@ void resources_unbind(void)
     CPU_FREE(set);
 }
 
+/* Binds the calling thread to the index-th of the processors in `all`, counted round. */
+static int bind_to(int index, const cpu_set_t *all, size_t size)
+{
+    cpu_set_t *one = CPU_ALLOC(MOST_PROCESSORS);
+    int skip = index % CPU_COUNT_S(size, all), status = -1;
+    size_t processor = 0;
+    while (!CPU_ISSET_S(processor, size, all) || skip-- > 0)
+        processor++;
+    if (one) {
+        CPU_ZERO_S(size, one);
+        CPU_SET_S(processor, size, one);
+        status = sched_setaffinity(0, size, one);
+    }
+    CPU_FREE(one);
+    return status;
+}
+
+int resources_here(void)
+{
+    size_t size;
+    cpu_set_t *all = resources_processors(&size);
+    const int here = sched_getcpu();
+    int index = 0;
+    for (int processor = 0; all && processor < here; processor++)
+        index += CPU_ISSET_S((size_t)processor, size, all) != 0;
+    CPU_FREE(all);
+    return index;
+}
+
+void resources_bind(int index)
+{
+    size_t size;
+    cpu_set_t *all = resources_processors(&size);
+    if (all)
+        bind_to(index, all, size); /* if it fails, the kernel places the thread as ever */
+    CPU_FREE(all);
+}
+
 void resources_place(int index)
 {
     size_t size;
-    cpu_set_t *all = resources_processors(&size), *one = CPU_ALLOC(MOST_PROCESSORS);
-    if (all && one) {
-        int skip = index % CPU_COUNT_S(size, all);
-        size_t processor = 0;
-        while (!CPU_ISSET_S(processor, size, all) || skip-- > 0)
-            processor++;
-        CPU_ZERO_S(size, one);
-        CPU_SET_S(processor, size, one);
-        if (sched_setaffinity(0, size, one) == 0)
-            sched_setaffinity(0, size, all);
-    }
+    cpu_set_t *all = resources_processors(&size);
+    if (all && bind_to(index, all, size) == 0)
+        sched_setaffinity(0, size, all);
     CPU_FREE(all);
-    CPU_FREE(one);
 }

@@ -17,9 +17,9 @@ size_t resources_memory(void);
 /* Cores' worth of CPU time that its groups allow it; INFINITY if they do not limit it. */
 double resources_cpus(void);
 
-/* The processors that this process may run on; if OMP_PROC_BIND has bound this thread to one of
- * them, all the same. *size is the set's, for CPU_COUNT_S and the like. The caller frees it with
- * CPU_FREE; NULL: not known. */
+/* The processors that this process may run on: those of its first thread, or, if OMP_PROC_BIND has
+ * bound that to one of them, all the same. *size is the set's, for CPU_COUNT_S and the like. The
+ * caller frees it with CPU_FREE; NULL: not known. */
 cpu_set_t *resources_processors(size_t *size);
 
 /* How many cores that makes, CPU quota of its groups included; at least 1. */
@@ -28,11 +28,14 @@ int resources_cores(void);
 /* Lets the calling thread run on all of resources_processors, whatever OMP_PROC_BIND has done. */
 void resources_unbind(void);
 
-/* Moves the calling thread to the index-th of these processors (they are counted round), and lets
- * it move on from there. The kernel wakes a sleeping thread where it last ran if that is idle, so
- * threads placed apart start apart; otherwise it may wake one on the core of the thread that woke
- * it, and need milliseconds to see that another core is idle. */
+/* The kernel may wake a thread on the core of the thread that wakes it, and need milliseconds to
+ * see that another core is idle. These put threads apart. An index counts the processors of
+ * resources_processors, round and round.
+ * place: moves the calling thread there and lets it move on; bind: it stays there until
+ * resources_unbind; here: the index of the processor that the calling thread is on. */
 void resources_place(int index);
+void resources_bind(int index);
+int resources_here(void);
 
 /* For tests, the parsing of what the kernel shows. Cores from cpu.max of version 2 ("150000
  * 100000", "max 100000"), from cpu.cfs_quota_us and cpu.cfs_period_us of version 1 ("-1",

@@ -7,6 +7,8 @@
 #include <glob.h>
 #include <jansson.h>
 #include <math.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -177,6 +179,38 @@ START_TEST(cgroup_paths)
     ck_assert(!cgroup_path("4:memory:/a\n", "", path, sizeof path));
     ck_assert(!cgroup_path("nonsense\n\n", "cpu", path, sizeof path));
     ck_assert(!cgroup_path(text, "", path, 4));
+}
+END_TEST
+
+static int processors_of_this_thread(void)
+{
+    cpu_set_t set;
+    ck_assert_int_eq(sched_getaffinity(0, sizeof set, &set), 0);
+    return CPU_COUNT(&set);
+}
+
+static void *bind_and_unbind(void *argument)
+{
+    const int *all = argument;
+    resources_bind(7); /* counted round */
+    ck_assert_int_eq(processors_of_this_thread(), 1);
+    resources_unbind();
+    ck_assert_int_eq(processors_of_this_thread(), *all);
+    resources_place(1);
+    ck_assert_int_eq(processors_of_this_thread(), *all);
+    return NULL;
+}
+
+START_TEST(threads_are_bound_and_freed)
+{
+    int all = processors_of_this_thread();
+    pthread_t thread;
+    ck_assert_int_ge(resources_cores(), 1);
+    ck_assert_int_le(resources_cores(), all);
+    ck_assert_int_lt(resources_here(), all);
+    ck_assert_int_eq(pthread_create(&thread, NULL, bind_and_unbind, &all), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(processors_of_this_thread(), all);
 }
 END_TEST
 
@@ -801,6 +835,7 @@ static Suite *lesson_suite(void)
     tcase_add_test(functions, cgroup_quotas);
     tcase_add_test(functions, cgroup_paths);
     tcase_add_test(functions, results_match_to_the_last_bit_or_within_the_tolerance);
+    tcase_add_test(functions, threads_are_bound_and_freed);
     tcase_add_test(functions, memory_is_known);
     tcase_add_test(functions, blas_candidates);
     tcase_add_test(functions, this_blas_is_right);

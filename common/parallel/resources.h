@@ -31,8 +31,9 @@ void resources_unbind(void);
 /* The kernel may wake a thread on the core of the thread that wakes it, and need milliseconds to
  * see that another core is idle. These put threads apart. An index counts the processors of
  * resources_processors, round and round.
- * place: moves the calling thread there and lets it move on; bind: it stays there until
- * resources_unbind; here: the index of the processor that the calling thread is on. */
+ * place: moves the calling thread there and lets it move on; bind, not for the first thread of the
+ * process: it stays there until resources_unbind; here: the index of the processor that the calling
+ * thread is on. */
 void resources_place(int index);
 void resources_bind(int index);
 int resources_here(void);

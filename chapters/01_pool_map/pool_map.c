@@ -130,7 +130,7 @@ static long counter; /* a global variable, like any other */
 static void leave_trace(struct lesson_trace *trace)
 {
     long seen;
-    heavy_computation(1, 100000); /* long enough for the others to wake up */
+    usleep(1000); /* a task that waits, so that everybody gets a share */
 #pragma omp atomic capture
     seen = ++counter;
     *trace = (struct lesson_trace){getpid(), gettid(), sched_getcpu(), seen};
@@ -163,7 +163,7 @@ static void show_who_runs_where(struct lesson *lesson, struct work *work)
 {
     size_t count;
     const int workers = lesson_workers(lesson, &count)[count - 1];
-    work->traced = work->tasks < 50 * (size_t)workers ? work->tasks : 50 * (size_t)workers;
+    work->traced = work->tasks < 20 * (size_t)workers ? work->tasks : 20 * (size_t)workers;
     work->traces = calloc(work->traced, sizeof *work->traces);
     if (!work->traces)
         lesson_die(lesson, "no memory for %zu traces", work->traced);

@@ -25,13 +25,18 @@ enum error_code {
     ERROR_TASK,         /* a task returned an error: task tells which */
     ERROR_WORKER_LOST,  /* a worker died and its tasks with it: task, worker */
     ERROR_BROKEN,       /* the pool can do no more work */
+    ERROR_TIMEOUT,      /* it was not done in time */
+    ERROR_CANCELLED,    /* it was withdrawn before it began */
+    ERROR_NOT_RUN,      /* a task before it failed, and that ended their chunk */
+    ERROR_CLOSED,       /* the pool takes, or does, no more work because somebody closed it */
+    ERROR_INTERRUPTED,  /* pool_interrupt was called */
 };
 
 struct error {
     enum error_code code;
     int system_errno; /* of ERROR_SYSTEM, else 0 */
-    size_t task;      /* of ERROR_TASK and ERROR_WORKER_LOST: the lowest index concerned */
-    pid_t worker;     /* of ERROR_WORKER_LOST: the process that died */
+    size_t task;      /* of ERROR_TASK, _WORKER_LOST, _TIMEOUT: the lowest index concerned */
+    pid_t worker;     /* of ERROR_WORKER_LOST, ERROR_TIMEOUT: the process that died */
     char message[256];
 };
 

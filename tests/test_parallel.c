@@ -8,7 +8,7 @@
  */
 #include "common/parallel/pool.h"
 #include "common/parallel/resources.h"
-#include "common/parallel/shared_array.h"
+#include "common/parallel/shared_memory.h"
 #include <cblas.h>
 #include <check.h>
 #include <dirent.h>
@@ -421,12 +421,12 @@ START_TEST(ragged_columns_and_results)
     ck_assert_uint_eq(pool_statistics(pool).bytes_copied - squares,
                       2 * bytes + 2 * sizeof from_zero);
     check_ragged(pool, in, out, after_gap, after_gap);
-    unsigned char *shared_in = shared_array_create(2048, 1, &error);
-    unsigned char *shared_out = shared_array_create(2048, 1, &error);
+    unsigned char *shared_in = shared_memory_allocate(2048, 1, &error);
+    unsigned char *shared_out = shared_memory_allocate(2048, 1, &error);
     ck_assert(shared_in && shared_out);
     check_ragged(pool, shared_in, shared_out, after_gap, from_zero);
-    shared_array_destroy(shared_in);
-    shared_array_destroy(shared_out);
+    shared_memory_free(shared_in);
+    shared_memory_free(shared_out);
     pool_destroy(pool);
 }
 END_TEST
@@ -435,8 +435,8 @@ START_TEST(shared_arrays_are_not_copied)
 {
     enum { N = 1000 };
     long private_in[N], private_out[N];
-    long *in = shared_array_create(N, sizeof *in, &error);
-    long *out = shared_array_create(N, sizeof *out, &error);
+    long *in = shared_memory_allocate(N, sizeof *in, &error);
+    long *out = shared_memory_allocate(N, sizeof *out, &error);
     ck_assert(in && out);
     struct pool *pool = create_with(situation(_i));
     for (long i = 0; i < N; i++)
@@ -457,8 +457,8 @@ START_TEST(shared_arrays_are_not_copied)
 
     ck_assert_int_eq(pool_map(pool, square, in, 8, in, 8, N, 0, &error), 0); /* in place */
     check_squares(in, N);
-    shared_array_destroy(in);
-    shared_array_destroy(out);
+    shared_memory_free(in);
+    shared_memory_free(out);
     pool_destroy(pool);
 }
 END_TEST
@@ -470,13 +470,13 @@ START_TEST(nothing_in_or_nothing_out)
     ck_assert_int_eq(pool_map(pool, index_of, NULL, 0, indices, sizeof *indices, 50, 3, &error), 0);
     for (size_t i = 0; i < 50; i++)
         ck_assert_uint_eq(indices[i], i);
-    long *shared = shared_array_create(50, sizeof *shared, &error);
+    long *shared = shared_memory_allocate(50, sizeof *shared, &error);
     ck_assert_ptr_nonnull(shared);
     ck_assert_int_eq(pool_starmap(pool, index_of, &(struct pool_column){0}, 1,
                                   &(struct pool_results){.data = shared, .size = 8}, 50, 0, NULL),
                      0);
     ck_assert_int_eq(shared[49], 49);
-    shared_array_destroy(shared);
+    shared_memory_free(shared);
     pool_destroy(pool);
 }
 END_TEST
@@ -622,8 +622,8 @@ static void check_failing(const long *out)
 START_TEST(lowest_error_is_reported_and_the_rest_is_done)
 {
     long in[FAILING], out[FAILING];
-    long *shared_in = shared_array_create(FAILING, sizeof *in, &error);
-    long *shared_out = shared_array_create(FAILING, sizeof *out, &error);
+    long *shared_in = shared_memory_allocate(FAILING, sizeof *in, &error);
+    long *shared_out = shared_memory_allocate(FAILING, sizeof *out, &error);
     ck_assert(shared_in && shared_out);
     struct pool *pool = create_with(situation(_i));
 
@@ -647,8 +647,8 @@ START_TEST(lowest_error_is_reported_and_the_rest_is_done)
     expect_map_refused(pool_map(pool, square_positive, in, 8, out, 8, 1, 1, &error), ERROR_TASK,
                        "task 0: returned 5");
     map_squares(pool, 1000, 0);
-    shared_array_destroy(shared_in);
-    shared_array_destroy(shared_out);
+    shared_memory_free(shared_in);
+    shared_memory_free(shared_out);
     pool_destroy(pool);
 }
 END_TEST
@@ -825,7 +825,7 @@ static int map_mortal(struct pool *pool, const long *x, enum death death, atomic
 START_TEST(retries_heal_deaths)
 {
     long x[MORTAL] = {0}, results[MORTAL];
-    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
+    atomic_long *deaths = shared_memory_allocate(1, sizeof *deaths, &error);
     ck_assert_ptr_nonnull(deaths);
     struct pool_options options = situation(_i);
     options.retries = 2;
@@ -845,7 +845,7 @@ START_TEST(retries_heal_deaths)
     ck_assert_uint_eq(statistics.chunks_lost, 0);
     ck_assert_uint_eq(statistics.tasks, MORTAL * DEATHS);
     pool_destroy(pool);
-    shared_array_destroy(deaths);
+    shared_memory_free(deaths);
 }
 END_TEST
 
@@ -898,8 +898,8 @@ static void expect_lost(struct pool *pool, enum death death, atomic_long *deaths
 START_TEST(without_retries_a_chunk_is_lost)
 {
     long results[MORTAL];
-    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
-    long *shared_results = shared_array_create(MORTAL, sizeof *shared_results, &error);
+    atomic_long *deaths = shared_memory_allocate(1, sizeof *deaths, &error);
+    long *shared_results = shared_memory_allocate(MORTAL, sizeof *shared_results, &error);
     ck_assert(deaths && shared_results);
     struct pool *pool = create_with(situation(_i));
     for (enum death death = 0; death < DEATHS; death++) {
@@ -910,15 +910,15 @@ START_TEST(without_retries_a_chunk_is_lost)
     ck_assert_uint_eq(pool_statistics(pool).restarts, 2UL * DEATHS);
     map_squares(pool, 1000, 0);
     pool_destroy(pool);
-    shared_array_destroy(shared_results);
-    shared_array_destroy(deaths);
+    shared_memory_free(shared_results);
+    shared_memory_free(deaths);
 }
 END_TEST
 
 START_TEST(exhausted_retries_lose_a_chunk)
 {
     long results[MORTAL];
-    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
+    atomic_long *deaths = shared_memory_allocate(1, sizeof *deaths, &error);
     ck_assert_ptr_nonnull(deaths);
     struct pool_options options = situation(_i);
     options.retries = 3;
@@ -928,7 +928,7 @@ START_TEST(exhausted_retries_lose_a_chunk)
     ck_assert_uint_eq(pool_statistics(pool).chunks_retried, 3);
     ck_assert_uint_eq(pool_statistics(pool).chunks_lost, 1);
     pool_destroy(pool);
-    shared_array_destroy(deaths);
+    shared_memory_free(deaths);
 }
 END_TEST
 
@@ -936,7 +936,7 @@ START_TEST(lost_tasks_and_the_message_name_the_same_worker)
 {
     long x[MORTAL] = {0}, results[MORTAL];
     char who[32];
-    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
+    atomic_long *deaths = shared_memory_allocate(1, sizeof *deaths, &error);
     ck_assert_ptr_nonnull(deaths);
     struct pool *pool = create_with(situation(_i));
     for (size_t i = 10; i < 15; i++)
@@ -949,7 +949,7 @@ START_TEST(lost_tasks_and_the_message_name_the_same_worker)
     ck_assert_uint_eq(pool_statistics(pool).chunks_lost, 5);
     ck_assert_uint_eq(pool_statistics(pool).tasks, MORTAL - 5);
     pool_destroy(pool);
-    shared_array_destroy(deaths);
+    shared_memory_free(deaths);
 }
 END_TEST
 
@@ -973,7 +973,7 @@ END_TEST
 START_TEST(restarts_without_progress_are_bounded)
 {
     long x[MORTAL], results[MORTAL];
-    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
+    atomic_long *deaths = shared_memory_allocate(1, sizeof *deaths, &error);
     ck_assert_ptr_nonnull(deaths);
     struct pool_options options = situation(_i);
     options.retries = 255;
@@ -988,7 +988,7 @@ START_TEST(restarts_without_progress_are_bounded)
     ck_assert_uint_le(pool_statistics(pool).restarts, 10 + 3 * (uint64_t)options.workers);
     expect_map_refused(map_mortal(pool, x, BY_KILL, deaths, results, 0), ERROR_BROKEN, "die");
     pool_destroy(pool);
-    shared_array_destroy(deaths);
+    shared_memory_free(deaths);
 }
 END_TEST
 
@@ -1005,7 +1005,7 @@ POOL_TASK(initialize_only_at_first);
 START_TEST(initializer_that_fails_in_a_replacement)
 {
     long x[MORTAL] = {0}, results[MORTAL];
-    atomic_long *counters = shared_array_create(2, sizeof *counters, &error);
+    atomic_long *counters = shared_memory_allocate(2, sizeof *counters, &error);
     ck_assert_ptr_nonnull(counters);
     struct pool_options options = situation(_i);
     options.retries = 200;
@@ -1018,7 +1018,7 @@ START_TEST(initializer_that_fails_in_a_replacement)
     expect_map_refused(map_mortal(pool, x, BY_KILL, &counters[1], results, 1), ERROR_BROKEN,
                        "initializer initialize_only_at_first: not a second time");
     pool_destroy(pool);
-    shared_array_destroy(counters);
+    shared_memory_free(counters);
 }
 END_TEST
 
@@ -1077,7 +1077,7 @@ START_TEST(random_kills_do_not_change_a_result)
 {
     enum { N = 10000 };
     static long x[N], y[N];
-    struct fire *fire = shared_array_create(1, sizeof *fire, &error);
+    struct fire *fire = shared_memory_allocate(1, sizeof *fire, &error);
     ck_assert_ptr_nonnull(fire);
     const struct pool_column columns[] = {
         {.data = x, .size = sizeof *x},
@@ -1106,7 +1106,7 @@ START_TEST(random_kills_do_not_change_a_result)
     ck_assert_uint_eq(statistics.chunks_lost, 0);
     ck_assert_uint_eq(statistics.tasks, N);
     pool_destroy(pool);
-    shared_array_destroy(fire);
+    shared_memory_free(fire);
 }
 END_TEST
 
@@ -1195,7 +1195,7 @@ static int make_a_pool(const void *const *arguments, void *result, struct pool_t
         return pool_task_fail(task, "pool_startup: %s", inner.message);
     if (pool_create(&(struct pool_options){.workers = 1}, &inner) || inner.code != ERROR_INVALID)
         return pool_task_fail(task, "a pool in a worker");
-    if (shared_array_create(1, 1, &inner) || inner.code != ERROR_INVALID)
+    if (shared_memory_allocate(1, 1, &inner) || inner.code != ERROR_INVALID)
         return pool_task_fail(task, "a shared array made by a worker");
     if (a_pool &&
         (pool_map(a_pool, square, &x, 8, &y, 8, 1, 1, &inner) == 0 || inner.code != ERROR_INVALID))
@@ -1224,7 +1224,7 @@ END_TEST
 START_TEST(forked_copy_of_the_program_has_no_pools)
 {
     struct pool *pool = create_with(situation(_i));
-    long *shared = shared_array_create(1, sizeof *shared, &error);
+    long *shared = shared_memory_allocate(1, sizeof *shared, &error);
     long x = 1, y;
     const pid_t child = fork();
     ck_assert_int_ge(child, 0);
@@ -1234,7 +1234,7 @@ START_TEST(forked_copy_of_the_program_has_no_pools)
         const bool create_refused =
             pool_create(&(struct pool_options){.workers = 1}, &error) == NULL;
         pool_destroy(pool); /* frees memory, and leaves the parent's workers alone */
-        shared_array_destroy(shared);
+        shared_memory_free(shared);
         _exit(map_refused && create_refused ? 0 : 1);
     }
     int status;
@@ -1242,7 +1242,7 @@ START_TEST(forked_copy_of_the_program_has_no_pools)
     ck_assert_int_eq(status, 0);
     map_squares(pool, 100, 1);
     ck_assert_uint_eq(pool_statistics(pool).restarts, 0);
-    shared_array_destroy(shared);
+    shared_memory_free(shared);
     pool_destroy(pool);
 }
 END_TEST
@@ -1475,7 +1475,7 @@ static void *compute_meanwhile(void *unused)
 START_TEST(replacement_while_the_program_computes)
 {
     long x[MORTAL] = {0}, results[MORTAL];
-    atomic_long *deaths = shared_array_create(1, sizeof *deaths, &error);
+    atomic_long *deaths = shared_memory_allocate(1, sizeof *deaths, &error);
     ck_assert_ptr_nonnull(deaths);
     pthread_t thread;
     struct pool_options options = situation(_i);
@@ -1498,7 +1498,7 @@ START_TEST(replacement_while_the_program_computes)
     while (take_ledger().threads > threads) /* its OpenMP team ends a moment after it */
         pause_ms(1);
     pool_destroy(pool);
-    shared_array_destroy(deaths);
+    shared_memory_free(deaths);
     before.threads = threads;
     before.mappings = take_ledger().mappings; /* the stacks of threads that were */
 }
@@ -1671,9 +1671,9 @@ static bool all_zero(const unsigned char *bytes, size_t count)
 
 static void expect_no_array(size_t count, size_t size, enum error_code code)
 {
-    ck_assert_ptr_null(shared_array_create(count, size, &error));
+    ck_assert_ptr_null(shared_memory_allocate(count, size, &error));
     ck_assert_msg(error.code == code, "code %d: %s", error.code, error.message);
-    ck_assert_ptr_null(shared_array_create(count, size, NULL));
+    ck_assert_ptr_null(shared_memory_allocate(count, size, NULL));
 }
 
 /* The memory that is behind the arena now. */
@@ -1705,7 +1705,7 @@ START_TEST(arrays_that_cannot_be)
     expect_no_array((size_t)2 << 40, 1, ERROR_MEMORY);
     expect_no_array(available + ((size_t)4 << 30), 1, ERROR_MEMORY);
     ck_assert_uint_le(arena_bytes(), held); /* nothing was touched for it */
-    shared_array_destroy(NULL);
+    shared_memory_free(NULL);
 }
 END_TEST
 
@@ -1732,18 +1732,18 @@ START_TEST(arrays_are_zero_and_aligned)
     static const size_t sizes[] = {1, 63, 64, 65, 4095, 4096, 4097, 100000, 3000000};
     for (int round = 0; round < 3; round++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-            unsigned char *array = shared_array_create(sizes[i], 1, &error);
+            unsigned char *array = shared_memory_allocate(sizes[i], 1, &error);
             ck_assert_ptr_nonnull(array);
             ck_assert_uint_eq((uintptr_t)array % 64, 0);
             ck_assert(all_zero(array, sizes[i]));
-            ck_assert(shared_array_contains(array, sizes[i]));
-            ck_assert(!shared_array_contains(array, SIZE_MAX));
+            ck_assert(shared_memory_contains(array, sizes[i]));
+            ck_assert(!shared_memory_contains(array, SIZE_MAX));
             memset(array, 0xFF, sizes[i]);
-            shared_array_destroy(array);
+            shared_memory_free(array);
         }
     char local;
-    ck_assert(!shared_array_contains(&local, 1));
-    ck_assert(!shared_array_contains(NULL, 1));
+    ck_assert(!shared_memory_contains(&local, 1));
+    ck_assert(!shared_memory_contains(NULL, 1));
 }
 END_TEST
 
@@ -1758,15 +1758,15 @@ START_TEST(arrays_do_not_overlap)
         const int i = rand() % LIVE;
         for (size_t j = 0; j < sizes[i]; j += 509)
             ck_assert_uint_eq(arrays[i][j], i + 1);
-        shared_array_destroy(arrays[i]);
+        shared_memory_free(arrays[i]);
         sizes[i] = 1 + (size_t)rand() % 60000;
-        arrays[i] = shared_array_create(sizes[i], 1, &error);
+        arrays[i] = shared_memory_allocate(sizes[i], 1, &error);
         ck_assert_ptr_nonnull(arrays[i]);
         ck_assert_uint_eq(arrays[i][sizes[i] - 1], 0);
         memset(arrays[i], i + 1, sizes[i]);
     }
     for (int i = 0; i < LIVE; i++)
-        shared_array_destroy(arrays[i]);
+        shared_memory_free(arrays[i]);
 }
 END_TEST
 
@@ -1774,19 +1774,19 @@ START_TEST(a_thousand_arrays_leave_nothing)
 {
     size_t held = 0;
     for (int i = 0; i < 1000; i++) {
-        unsigned char *array = shared_array_create(100000, 1, &error);
+        unsigned char *array = shared_memory_allocate(100000, 1, &error);
         ck_assert_ptr_nonnull(array);
         array[99999] = 1;
-        shared_array_destroy(array);
+        shared_memory_free(array);
         held = i == 0 ? arena_bytes() : held;
     }
     ck_assert_uint_eq(arena_bytes(), held);
     const struct ledger now = take_ledger();
     ck_assert_int_eq(now.descriptors, before.descriptors);
     /* More than is kept for the next use is given back to the system. */
-    unsigned char *large = shared_array_create((size_t)300 << 20, 1, &error);
+    unsigned char *large = shared_memory_allocate((size_t)300 << 20, 1, &error);
     ck_assert_msg(large != NULL, "%s", error.message);
-    shared_array_destroy(large);
+    shared_memory_free(large);
     ck_assert_uint_le(arena_bytes(), held + ((size_t)256 << 20));
 }
 END_TEST
@@ -1803,7 +1803,7 @@ POOL_TASK(write_into_array);
 START_TEST(array_made_after_the_workers)
 {
     struct pool *pool = create_with(situation(_i));
-    long *array = shared_array_create(100, sizeof *array, &error);
+    long *array = shared_memory_allocate(100, sizeof *array, &error);
     ck_assert_ptr_nonnull(array);
     const struct pool_column column = {.data = &array, .size = sizeof array, .constant = true};
     for (int round = 0; round < 3; round++)
@@ -1811,7 +1811,7 @@ START_TEST(array_made_after_the_workers)
     for (long i = 0; i < 100; i++)
         ck_assert_int_eq(array[i], 3 * i);
     pool_destroy(pool);
-    shared_array_destroy(array);
+    shared_memory_free(array);
 }
 END_TEST
 
@@ -2193,9 +2193,9 @@ START_TEST(nothing_works_before_startup)
     ck_assert_ptr_null(pool_create(&options, &error));
     ck_assert_int_eq(error.code, ERROR_INVALID);
     ck_assert_ptr_nonnull(strstr(error.message, "pool_startup"));
-    ck_assert_ptr_null(shared_array_create(1, 1, &error));
+    ck_assert_ptr_null(shared_memory_allocate(1, 1, &error));
     ck_assert_int_eq(error.code, ERROR_INVALID);
-    ck_assert(!shared_array_contains(&options, 1));
+    ck_assert(!shared_memory_contains(&options, 1));
     ck_assert(!pool_is_spawned_worker());
     ck_assert_int_eq(pool_startup(NULL), 0);
     ck_assert_int_eq(pool_startup(&error), 0); /* does nothing */

@@ -1,6 +1,6 @@
 #include "common/lesson/internal.h"
 #include "common/parallel/resources.h"
-#include "common/parallel/shared_array.h"
+#include "common/parallel/shared_memory.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -11,7 +11,7 @@ static void free_arrays(struct array_set *set)
     for (size_t i = 0; i < set->count; i++) {
         free(set->arrays[i].data);
         free(set->arrays[i].reference);
-        shared_array_destroy(set->arrays[i].shared);
+        shared_memory_free(set->arrays[i].shared);
     }
     free(set->arrays);
     set->arrays = NULL;
@@ -116,7 +116,7 @@ void arrays_share(struct lesson *lesson, struct array_set *set)
         struct error error;
         if (array->bytes == 0 || array->shared)
             continue;
-        array->shared = shared_array_create(array->bytes, 1, &error);
+        array->shared = shared_memory_allocate(array->bytes, 1, &error);
         if (!array->shared)
             lesson_die(lesson, "--transfer shared: %s", error.message);
         memcpy(array->shared, array->data, array->bytes);
@@ -126,7 +126,7 @@ void arrays_share(struct lesson *lesson, struct array_set *set)
 void arrays_unshare(struct array_set *set)
 {
     for (size_t i = 0; i < set->count; i++) {
-        shared_array_destroy(set->arrays[i].shared);
+        shared_memory_free(set->arrays[i].shared);
         set->arrays[i].shared = NULL;
     }
 }

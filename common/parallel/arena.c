@@ -1,6 +1,6 @@
 #include "common/parallel/internal.h"
 #include "common/parallel/resources.h"
-#include "common/parallel/shared_array.h"
+#include "common/parallel/shared_memory.h"
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <pthread.h>
@@ -288,34 +288,34 @@ void arena_free(void *memory)
     pthread_mutex_unlock(&mutex);
 }
 
-/* ---- shared_array.h ------------------------------------------------------------------------ */
+/* ---- shared_memory.h ------------------------------------------------------------------------ */
 
-void *shared_array_create(size_t count, size_t size, struct error *error)
+void *shared_memory_allocate(size_t count, size_t size, struct error *error)
 {
     size_t bytes;
     if (place.fd < 0) {
-        error_set(error, ERROR_INVALID, "shared array: pool_startup has not been called");
+        error_set(error, ERROR_INVALID, "shared memory: pool_startup has not been called");
         return NULL;
     }
     if (count == 0 || size == 0) {
-        error_set(error, ERROR_INVALID, "shared array of no bytes (%zu elements of %zu)", count,
+        error_set(error, ERROR_INVALID, "shared memory of no bytes (%zu elements of %zu)", count,
                   size);
         return NULL;
     }
     if (__builtin_mul_overflow(count, size, &bytes)) {
-        error_set(error, ERROR_INVALID, "shared array: %zu elements of %zu bytes overflow", count,
+        error_set(error, ERROR_INVALID, "shared memory: %zu elements of %zu bytes overflow", count,
                   size);
         return NULL;
     }
     return arena_allocate(bytes, true, error);
 }
 
-void shared_array_destroy(void *array)
+void shared_memory_free(void *memory)
 {
-    arena_free(array);
+    arena_free(memory);
 }
 
-bool shared_array_contains(const void *pointer, size_t bytes)
+bool shared_memory_contains(const void *pointer, size_t bytes)
 {
     const uintptr_t first = (uintptr_t)pointer, base = (uintptr_t)place.base;
     return place.fd >= 0 && first >= base && first - base <= place.size &&

@@ -1,5 +1,5 @@
 #include "common/parallel/internal.h"
-#include "common/parallel/shared_array.h"
+#include "common/parallel/shared_memory.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -89,7 +89,7 @@ struct part { /* something that the workers must see */
 static struct part plan_part(size_t *size, const void *data, size_t bytes)
 {
     struct part part = {.data = data, .bytes = data ? bytes : 0};
-    part.shared = part.bytes == 0 || shared_array_contains(data, bytes);
+    part.shared = part.bytes == 0 || shared_memory_contains(data, bytes);
     if (!part.shared)
         part.at = place_part(size, bytes);
     return part;

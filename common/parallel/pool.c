@@ -1,6 +1,6 @@
 #include "common/parallel/internal.h"
 #include "common/parallel/resources.h"
-#include "common/parallel/shared_array.h"
+#include "common/parallel/shared_memory.h"
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
@@ -483,7 +483,7 @@ void pool_destroy(struct pool *pool)
 
 /* ---- What there is to know ----------------------------------------------------------------- */
 
-struct pool_statistics pool_statistics(const struct pool *pool)
+struct pool_statistics pool_statistics(struct pool *pool)
 {
     return pool->statistics;
 }
@@ -498,13 +498,13 @@ enum pool_start_method pool_start_method(const struct pool *pool)
     return pool->options.start_method;
 }
 
-void pool_pids(const struct pool *pool, pid_t *pids)
+void pool_pids(struct pool *pool, pid_t *pids)
 {
     for (int i = 0; i < pool->options.workers; i++)
         pids[i] = pool->workers[i].pid;
 }
 
-double pool_cpu_seconds(const struct pool *pool)
+double pool_cpu_seconds(struct pool *pool)
 {
     double seconds = pool->cpu_of_dead;
     for (int i = 0; i < pool->options.workers; i++) {

@@ -18,11 +18,13 @@
  *
  * Copied or shared. Arguments and results in ordinary memory are copied to shared memory before
  * the map and back after it, which is counted (bytes_copied, send, receive); those that live in
- * shared arrays (shared_array.h) travel as addresses.
+ * shared arrays (shared_memory.h) travel as addresses.
  *
- * One thread uses all pools: one helper reports the deaths in any of them, and who waits in one
- * pool mends the others too (those of start method fork have a helper each). All functions: 0 or -1
- * with *error filled.
+ * Threads. Any thread may use any pool, several may use one. Each pool has a manager thread, which
+ * never forks and mostly sleeps: it has dead workers replaced and time limits kept.
+ *
+ * Limits. Errors are 0 or -1 with *error filled. A time-out is in seconds: 0 only looks, below 0
+ * waits for ever.
  */
 #ifndef PARALLEL_POOL_H
 #define PARALLEL_POOL_H
@@ -64,10 +66,12 @@ struct pool_registered {
 };
 void pool_register(struct pool_registered *registered, const char *name, pool_function *function);
 
-/* Within a task: the index of the element, and how to report an error (returns non-zero). */
+/* Within a task: the index of the element; how to report an error (returns non-zero); and has the
+ * task exceeded the pool's soft time limit, so that it should come to an end? */
 size_t pool_task_index(const struct pool_task *task);
 __attribute__((format(printf, 2, 3))) int pool_task_fail(struct pool_task *task, const char *format,
                                                          ...);
+bool pool_task_overdue(const struct pool_task *task);
 
 /* The first line of main: maps the shared memory and starts the helper. No thread may have been
  * created, no OpenMP region entered and no BLAS function called before. In a process that was
@@ -85,17 +89,45 @@ struct pool_options {
     size_t initializer_size;          /*   makes pool_create fail */
     int threads_per_worker;           /* OpenMP and BLAS threads in each worker; 0 means 1 */
     int retries; /* how often a chunk is run again when its worker died; 0: it is reported lost */
+    long maxtasksperchild; /* chunks after which a worker makes room for a fresh one; 0: no limit */
+
+    /* For one task, in seconds from its start; 0: none. Soft: pool_task_overdue becomes true, and
+     * a SIGUSR1 ends a system call that the task may be in. Hard: its worker is killed, the task's
+     * error is ERROR_TIMEOUT, and it is not run again. */
+    double soft_time_limit, hard_time_limit;
+
+    /* How many levels of pools there may be below this one: 0, and its workers cannot have pools
+     * (Python's daemonic processes); at most POOL_MAX_NESTING. */
+    int nesting;
 };
 
 #define POOL_MAX_WORKERS 1024
+#define POOL_MAX_NESTING 4
 
-/* Starts the workers and waits until each has said that it is ready. NULL with *error:
+/* Starts the workers and waits until each has said that it is ready. Options NULL: a worker for
+ * each core that this process may use, and everything else as if 0. NULL with *error:
  * ERROR_INVALID, ERROR_UNREGISTERED (the initializer), ERROR_TASK (the initializer failed),
  * ERROR_SYSTEM, ERROR_MEMORY, ERROR_BROKEN (workers die while starting). */
 struct pool *pool_create(const struct pool_options *options, struct error *error);
 
-/* Ends the workers and waits until the last of them is gone. NULL is allowed. */
+/* Terminates the pool, waits until the last worker is gone, and frees it: what Python does at the
+ * end of a `with` block. Results that were not ready end with ERROR_CLOSED. NULL is allowed. */
 void pool_destroy(struct pool *pool);
+
+/* No more work is accepted (ERROR_CLOSED); what was, will be done. */
+void pool_close(struct pool *pool);
+
+/* Kills the workers at once; what is not done ends with ERROR_CLOSED. */
+void pool_terminate(struct pool *pool);
+
+/* The same, but the error is ERROR_INTERRUPTED, and a signal handler may call it: Ctrl-C. */
+void pool_interrupt(struct pool *pool);
+
+/* After pool_close or pool_terminate: waits until all work is done and the workers are gone.
+ * ERROR_INVALID: neither was called, or this is a callback of the pool; ERROR_TIMEOUT. */
+int pool_join(struct pool *pool, double timeout, struct error *error);
+
+/* ---- Map: the call returns when all is done -------------------------------------------------- */
 
 /* One column of arguments: element i is at data + i * size; or, with .constant, all tasks get
  * the same `size` bytes at data; or, with .offsets (tasks + 1 of them, ascending, in bytes),
@@ -119,10 +151,13 @@ struct pool_results {
  *
  * chunksize: tasks to a chunk; 0: Python's rule, ceil(tasks / (4 * workers)).
  * tasks 0 is allowed and sends nothing. A task that fails ends its chunk, as in Python; all other
- * chunks are run, and the error of the lowest index is returned (ERROR_TASK). ERROR_WORKER_LOST:
- * a worker died more often than the pool's retries allow; all other results are valid.
- * ERROR_UNREGISTERED: the function was not named by POOL_TASK. ERROR_BROKEN: the helper is gone,
- * or workers die as fast as they are started. Elements whose task did not run keep their bytes. */
+ * chunks are run, and of several errors the one with the lowest index is returned: ERROR_TASK;
+ * ERROR_WORKER_LOST: its worker died more often than the pool's retries allow; ERROR_TIMEOUT: the
+ * hard time limit. All other results are valid; elements whose task was not completed keep their
+ * bytes. No task was run: ERROR_INVALID; ERROR_UNREGISTERED: the function was not named by
+ * POOL_TASK; ERROR_MEMORY; ERROR_CLOSED. ERROR_BROKEN: the helper is gone, or workers die as fast
+ * as they are started. Results may lie where the arguments lie: they are written when all tasks
+ * are done (copied), or each after its task has read its own argument (shared arrays). */
 int pool_map(struct pool *pool, pool_function *function, const void *arguments,
              size_t argument_size, void *results, size_t result_size, size_t tasks,
              size_t chunksize, struct error *error);
@@ -132,8 +167,118 @@ int pool_starmap(struct pool *pool, pool_function *function, const struct pool_c
                  size_t column_count, const struct pool_results *results, size_t tasks,
                  size_t chunksize, struct error *error);
 
+/* One task: *result = function(argument). */
+int pool_apply(struct pool *pool, pool_function *function, const void *argument,
+               size_t argument_size, void *result, size_t result_size, struct error *error);
+
 /* Python's rule for chunksize 0. */
 size_t pool_default_chunksize(size_t tasks, int workers);
+
+/* ---- Async: the call returns at once, with a handle (Python's AsyncResult) ------------------- */
+
+struct pool_result;
+
+/* What to call when the work is done: done, or failed with the error that pool_result_get would
+ * give. Either may be NULL. They are called one after the other, in a thread of the pool's own,
+ * with all signals blocked, with the results in place; they may use the pool, and wait: that
+ * delays other callbacks, and nothing else. */
+struct pool_callbacks {
+    void (*done)(void *results, void *context);
+    void (*failed)(const struct error *error, void *context);
+    void *context;
+};
+
+/* As pool_map and pool_starmap. Arguments are copied, or in shared arrays must stay as they are
+ * until the work is done. `results` is written when the work is done and somebody asks for it
+ * (ready, wait, get, callback), so it must live until then, or until pool_result_free.
+ * callbacks: NULL, or what to call, copied. NULL with *error. */
+struct pool_result *pool_map_async(struct pool *pool, pool_function *function,
+                                   const void *arguments, size_t argument_size, void *results,
+                                   size_t result_size, size_t tasks, size_t chunksize,
+                                   const struct pool_callbacks *callbacks, struct error *error);
+struct pool_result *pool_starmap_async(struct pool *pool, pool_function *function,
+                                       const struct pool_column *columns, size_t column_count,
+                                       const struct pool_results *results, size_t tasks,
+                                       size_t chunksize, const struct pool_callbacks *callbacks,
+                                       struct error *error);
+struct pool_result *pool_apply_async(struct pool *pool, pool_function *function,
+                                     const void *argument, size_t argument_size, void *result,
+                                     size_t result_size, const struct pool_callbacks *callbacks,
+                                     struct error *error);
+
+/* Is the work done, whatever came of it? Then the results are in place. */
+bool pool_result_ready(struct pool_result *result);
+
+/* 1: done without error, 0: with one; -1: not ready yet (ERROR_INVALID). */
+int pool_result_successful(struct pool_result *result, struct error *error);
+
+/* wait: 0 when ready, whatever came of it, else -1 (ERROR_TIMEOUT). get: what pool_map would
+ * have returned, or ERROR_TIMEOUT. A time-out ends the waiting, not the work. */
+int pool_result_wait(struct pool_result *result, double timeout, struct error *error);
+int pool_result_get(struct pool_result *result, double timeout, struct error *error);
+
+/* Withdraws all chunks that no worker has begun. How many tasks that was; the result's error is
+ * then ERROR_CANCELLED, unless it has another with a lower index. */
+size_t pool_result_cancel(struct pool_result *result);
+
+/* Of a result that is ready: what became of one task? */
+enum pool_task_state {
+    POOL_TASK_DONE,
+    POOL_TASK_FAILED,    /* it returned an error */
+    POOL_TASK_NOT_RUN,   /* another task of its chunk failed, was lost or timed out before */
+    POOL_TASK_LOST,      /* its worker died, more often than the retries allow */
+    POOL_TASK_TIMED_OUT, /* its worker was killed for the hard time limit */
+    POOL_TASK_CANCELLED, /* by pool_result_cancel, or because the pool ended before */
+};
+enum pool_task_state pool_result_task_state(struct pool_result *result, size_t index);
+
+/* Every handle is to be freed once, at any time, even after pool_destroy. Before the work is
+ * done: the work goes on and its callbacks are called, but copied results go nowhere. NULL is
+ * allowed. */
+void pool_result_free(struct pool_result *result);
+
+/* ---- Imap: one result after the other -------------------------------------------------------- */
+
+struct pool_iterator;
+
+/* Where arguments come from: writes the next one to *argument and returns 1; 0: there are no more;
+ * below 0: error, the iteration ends with ERROR_TASK. It is called in the thread that calls
+ * pool_imap and pool_iterator_next, never more than is needed to keep the buffer full. */
+typedef int pool_source(void *context, void *argument);
+
+/* A source that gives the elements of an array: pool_from_array, with a struct pool_array. */
+struct pool_array {
+    const void *data;
+    size_t size, count; /* bytes of an element; elements */
+    size_t next;        /* 0 */
+};
+pool_source pool_from_array;
+
+/* imap: results in the order of the arguments; imap_unordered: as they are done.
+ * chunksize at least 1. buffersize: so many chunks at most have been taken from the source and
+ * have not yet been asked for; 0: four for each worker. NULL with *error. */
+struct pool_iterator *pool_imap(struct pool *pool, pool_function *function, pool_source *source,
+                                void *context, size_t argument_size, size_t result_size,
+                                size_t chunksize, size_t buffersize, struct error *error);
+struct pool_iterator *pool_imap_unordered(struct pool *pool, pool_function *function,
+                                          pool_source *source, void *context, size_t argument_size,
+                                          size_t result_size, size_t chunksize, size_t buffersize,
+                                          struct error *error);
+
+/* 1: the next result is in *result, *index (unless NULL) says whose it is. 0: there are no more.
+ * -1: this element has no result, *index and error->task say which; ERROR_TASK, ERROR_WORKER_LOST,
+ * ERROR_TIMEOUT (hard time limit), ERROR_NOT_RUN (another task of its chunk failed before): the
+ * next call goes on with the next element. Each element is answered exactly once. Also -1, with
+ * *index SIZE_MAX: ERROR_TIMEOUT, `timeout` is over and nothing was taken; ERROR_BROKEN,
+ * ERROR_CLOSED, ERROR_INTERRUPTED, ERROR_MEMORY or an error of the source: there is no more. */
+int pool_iterator_next(struct pool_iterator *iterator, void *result, size_t *index, double timeout,
+                       struct error *error);
+
+/* At any time, before or after pool_destroy; chunks not begun are withdrawn. NULL is allowed. One
+ * thread at a time uses an iterator. */
+void pool_iterator_free(struct pool_iterator *iterator);
+
+/* ---- What there is to know ------------------------------------------------------------------- */
 
 /* Where the time of the last map went, in seconds of wall time: copying arguments in, computing
  * (the busiest worker's time inside tasks), copying results out, and the rest, in which somebody
@@ -143,26 +288,31 @@ struct pool_phases {
 };
 
 struct pool_statistics {
-    uint64_t maps, tasks, chunks; /* completed */
-    uint64_t bytes_copied;        /* arguments and results, both ways */
-    uint64_t wakeups;             /* system calls that woke a sleeping worker or the parent */
-    uint64_t restarts;            /* workers started in place of dead ones */
-    uint64_t chunks_retried;      /* chunks run again after their worker's death */
-    uint64_t chunks_lost;         /* chunks given up */
-    double startup;               /* seconds that pool_create took */
+    uint64_t maps;           /* completed calls: map, apply, one chunk of imap */
+    uint64_t tasks, chunks;  /* completed */
+    uint64_t bytes_copied;   /* arguments and results, both ways */
+    uint64_t wakeups;        /* system calls that woke a sleeping worker or the program */
+    uint64_t restarts;       /* workers started in place of dead ones */
+    uint64_t retired;        /* workers that reached maxtasksperchild and were replaced */
+    uint64_t chunks_retried; /* chunks run again after their worker's death */
+    uint64_t chunks_lost;    /* chunks given up for their worker's death */
+    uint64_t timeouts;       /* tasks ended by the hard time limit */
+    uint64_t cancelled;      /* tasks withdrawn */
+    double startup;          /* seconds that pool_create took */
     struct pool_phases last;
     char last_death[128]; /* "worker 1234 was killed by signal 9 (Killed)", "" if none died */
 };
 
-struct pool_statistics pool_statistics(const struct pool *pool);
+/* Of the work that has been waited for. */
+struct pool_statistics pool_statistics(struct pool *pool);
 
 int pool_workers(const struct pool *pool);
 enum pool_start_method pool_start_method(const struct pool *pool);
 
 /* The workers' process ids into pids[pool_workers(pool)], 0 for one that is being replaced. */
-void pool_pids(const struct pool *pool, pid_t *pids);
+void pool_pids(struct pool *pool, pid_t *pids);
 
 /* CPU time of all workers so far, dead ones included, in seconds. */
-double pool_cpu_seconds(const struct pool *pool);
+double pool_cpu_seconds(struct pool *pool);
 
 #endif

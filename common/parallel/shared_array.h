@@ -1,13 +1,16 @@
-/* shared_array.h - memory that every process of the program sees at the same address.
+/* shared_array.h - an array with a shape and a type, in memory that all workers see.
  *
- * pool_startup() maps one large, sparse, unnamed region (the arena) before any worker exists, so
- * a pointer into it means the same in the parent and in every worker: whatever lives there
- * travels to a worker as an address and is never copied. Python's
- * multiprocessing.shared_memory.SharedMemory does the same through a named file in /dev/shm;
- * here nothing has a name, so nothing must be unlinked and nothing outlives the processes.
+ * Python's multiprocessing.shared_memory with a NumPy array on top, in one: the data live in the
+ * program's shared memory (shared_memory.h), so a pool's tasks read and write them in place, at
+ * the same address, and nothing is copied. No name is needed for that.
  *
- * Pages are reserved when an array is created: a machine without room for it answers with an
- * error at once, instead of SIGBUS at the first touch.
+ * A program that shall be found by unrelated programs publishes an array under a name. What gets
+ * the name (in /dev/shm) is a page that describes the array: magic, version, type, shape, and
+ * where the creating process holds the memory; the data stay where they are. Who opens the name
+ * checks the description, and maps the same memory. Only the creator takes the name away; whoever
+ * has opened the array keeps it as long as he likes, even when the creator has freed it or is gone:
+ * he holds a lock on its range (a shared one, of the open file, which the kernel drops with it),
+ * and memory with such a lock is not used for anything else.
  */
 #ifndef PARALLEL_SHARED_ARRAY_H
 #define PARALLEL_SHARED_ARRAY_H
@@ -16,16 +19,44 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* An array of count elements of size bytes each, zeroed, aligned to 64 bytes. The caller owns it
- * and gives it back with shared_array_destroy. Only the process that called pool_startup may
- * create arrays. NULL with *error: ERROR_INVALID (count or size 0, count x size overflows, no
- * pool_startup before), ERROR_MEMORY (more than the machine or its cgroup has free). */
-void *shared_array_create(size_t count, size_t size, struct error *error);
+#define SHARED_ARRAY_MAX_DIMENSIONS 8
+#define SHARED_ARRAY_DTYPE_LENGTH   16
 
-/* Gives the array back. NULL is allowed. No task may use the array any more. */
-void shared_array_destroy(void *array);
+struct shared_array {
+    void *data;                            /* C order, contiguous, aligned to a page */
+    char dtype[SHARED_ARRAY_DTYPE_LENGTH]; /* as NumPy writes it: "<f4", "<i8", "|u1", "|V24" */
+    int dimensions;                        /* 0 to SHARED_ARRAY_MAX_DIMENSIONS */
+    size_t shape[SHARED_ARRAY_MAX_DIMENSIONS];
+    size_t item_size, count, bytes; /* count: product of shape (1 for 0 dimensions) */
+    bool read_only;                 /* opened so: writing is a segmentation fault */
+};
 
-/* Do all `bytes` from `pointer` on lie in shared memory? */
-bool shared_array_contains(const void *pointer, size_t bytes);
+/* A zeroed array. dtype: a byte order ('<' or '=' or '|'; not '>', which this machine would have to
+ * convert), a kind (b i u f c: 1 to 16 bytes as NumPy has them; S V: any number) and the bytes of
+ * an element. Only the process that called pool_startup may create arrays. The caller owns it and
+ * frees it with shared_array_close. NULL with *error: ERROR_INVALID (dtype or dimensions not
+ * known, no elements, bytes overflow, no pool_startup before), ERROR_MEMORY. */
+struct shared_array *shared_array_create(const char *dtype, int dimensions, const size_t *shape,
+                                         struct error *error);
+
+/* Lets other programs of the same user find the array, created here, under this name: 1 to 200
+ * characters, no '/' . ERROR_INVALID: the name cannot be, the array was opened and not created
+ * here, or has a name already; ERROR_SYSTEM: the name is taken (EEXIST, unless its creator is
+ * gone: then it is replaced), or the system refuses. Nothing half-made is ever seen under it. */
+int shared_array_publish(struct shared_array *array, const char *name, struct error *error);
+
+/* Takes the name away; who has the array open keeps it. shared_array_close does it too. A program
+ * that is killed leaves the name, and nothing behind it. ERROR_INVALID: it has no name. */
+int shared_array_unpublish(struct shared_array *array, struct error *error);
+
+/* Opens what another program (or this one) has published. NULL with *error: ERROR_SYSTEM with
+ * ENOENT (no such name), EACCES (it belongs to somebody else), ESRCH (its creator is gone);
+ * ERROR_FORMAT (the name is of something else: wrong magic, version, size or shape). Needs no
+ * pool_startup. */
+struct shared_array *shared_array_open(const char *name, bool read_only, struct error *error);
+
+/* The creator's: frees the memory, so no task may use it any more; others that have it open keep
+ * it. An opened one: unmaps it. NULL is allowed. */
+void shared_array_close(struct shared_array *array);
 
 #endif

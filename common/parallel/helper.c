@@ -16,32 +16,50 @@
 
 /* The helper is a process with one thread and little memory that does nothing but fork, so that
  * forking is cheap and safe however many threads the program itself has by then. The two talk
- * over one socket that keeps messages apart and in order (SOCK_SEQPACKET). If the program ends,
- * the helper kills what it has forked and ends too; it learns that from the socket's hang-up, and
- * from a pidfd, because a copy that the program made of itself (fork) may keep the socket open. If
- * the helper dies, the kernel kills the workers (PR_SET_PDEATHSIG), and the program sees the
- * hang-up. */
+ * over sockets that keep messages apart and in order (SOCK_SEQPACKET), one for the program and one
+ * more for each pool, so that pools need not know of each other. If the program ends, the helper
+ * kills what it has forked and ends too; it learns that from the first socket's hang-up, and from a
+ * pidfd, because a copy that the program made of itself (fork) may keep the socket open. If the
+ * helper dies, the kernel kills the workers (PR_SET_PDEATHSIG), and the program sees the hang-up.
+ */
 
-enum request_kind { REQUEST_FORK, REQUEST_SPAWN, REQUEST_KILL };
+enum request_kind { REQUEST_FORK, REQUEST_SPAWN, REQUEST_SIGNAL, REQUEST_CONNECT };
 
 struct request {
     enum request_kind kind;
-    struct worker_start start; /* its descriptors travel beside it; REQUEST_KILL: board, slot */
+    struct worker_start start; /* its descriptors travel beside it; REQUEST_SIGNAL: the slot */
+    int signal;
 };
 
-#define PASSED_DESCRIPTORS 2
+#define MOST_DESCRIPTORS 2
+
+static int descriptors_of(enum request_kind kind)
+{
+    static const int count[] = {
+        [REQUEST_FORK] = 2, [REQUEST_SPAWN] = 2, [REQUEST_SIGNAL] = 0, [REQUEST_CONNECT] = 1};
+    return count[kind];
+}
 
 /* ---- The helper process -------------------------------------------------------------------- */
 
 struct child {
     pid_t pid;
-    struct board *board;
+    unsigned connection; /* by its number */
     int slot;
     uint32_t id;
 };
 
+struct connection {
+    int socket;
+    unsigned number; /* never used twice */
+};
+
 static struct child *children;
 static size_t child_count, child_room;
+static struct connection *connections; /* [0] is the program's, whose hang-up is the end */
+static size_t connection_count;
+static struct pollfd *waiting; /* deaths, the program, then the connections */
+#define FIRST_CONNECTION 2
 
 /* Kernels before 5.9, and some sandboxes, have no close_range. */
 static void close_from_to(int first, int last)
@@ -99,92 +117,141 @@ _Noreturn static void become_worker(const struct worker_start *start, bool spawn
     _exit(127);
 }
 
-static void report(int socket, const struct helper_report *report)
+static void report(unsigned connection, const struct helper_report *report)
 {
-    while (send(socket, report, sizeof *report, MSG_NOSIGNAL) < 0 && errno == EINTR)
-        ;
+    for (size_t i = 0; i < connection_count; i++)
+        if (connections[i].number == connection)
+            while (send(connections[i].socket, report, sizeof *report, MSG_NOSIGNAL) < 0 &&
+                   errno == EINTR)
+                ;
 }
 
-static void serve_start(int socket, const struct request *request)
+static int make_room_for_child(void)
+{
+    if (child_count < child_room)
+        return 0;
+    const size_t room = child_room ? 2 * child_room : 16;
+    struct child *more = realloc(children, room * sizeof *children);
+    if (!more)
+        return -1;
+    children = more;
+    child_room = room;
+    return 0;
+}
+
+static void serve_start(unsigned connection, const struct request *request)
 {
     const struct worker_start *start = &request->start;
     const pid_t helper = getpid();
-    struct helper_report started = {.board = start->board, .slot = start->slot, .id = start->id};
-    if (child_count == child_room) {
-        const size_t room = child_room ? 2 * child_room : 16;
-        struct child *more = realloc(children, room * sizeof *children);
-        if (!more) {
-            started.error_number = ENOMEM;
-            report(socket, &started);
-            return;
-        }
-        children = more;
-        child_room = room;
+    struct helper_report started = {.slot = start->slot, .id = start->id};
+    if (start->life_fd < 0 || start->event_fd < 0) { /* they did not arrive */
+        started.error_number = EMFILE;
+    } else if (make_room_for_child() != 0) {
+        started.error_number = ENOMEM;
+    } else {
+        started.pid = fork();
+        if (started.pid == 0)
+            become_worker(start, request->kind == REQUEST_SPAWN, helper);
+        if (started.pid < 0)
+            started.error_number = errno;
+        else
+            children[child_count++] = (struct child){
+                .pid = started.pid, .connection = connection, .slot = start->slot, .id = start->id};
     }
-    started.pid = fork();
-    if (started.pid == 0)
-        become_worker(start, request->kind == REQUEST_SPAWN, helper);
-    if (started.pid < 0)
-        started.error_number = errno;
-    else
-        children[child_count++] = (struct child){
-            .pid = started.pid, .board = start->board, .slot = start->slot, .id = start->id};
-    report(socket, &started);
+    report(connection, &started);
 }
 
-static void serve_kill(const struct request *request)
+/* slot -1: all of the connection */
+static void serve_signal(unsigned connection, int slot, int number)
 {
     for (size_t i = 0; i < child_count; i++)
-        if (!request->start.board ||
-            (children[i].board == request->start.board &&
-             (request->start.slot < 0 || children[i].slot == request->start.slot)))
-            kill(children[i].pid, SIGKILL); /* not yet reaped, so the pid is still its own */
+        if (children[i].connection == connection && (slot < 0 || children[i].slot == slot))
+            kill(children[i].pid, number); /* not yet reaped, so the pid is still its own */
 }
 
-/* One request with its descriptors. False when the program has hung up. */
-static bool serve_request(int socket)
+static int add_connection(int socket)
 {
-    struct request request;
+    static unsigned last_number;
+    const size_t count = connection_count + 1;
+    struct connection *more = realloc(connections, count * sizeof *connections);
+    if (!more)
+        return -1;
+    connections = more;
+    struct pollfd *more_waiting = realloc(waiting, (FIRST_CONNECTION + count) * sizeof *waiting);
+    if (!more_waiting)
+        return -1;
+    waiting = more_waiting;
+    connections[connection_count] = (struct connection){socket, ++last_number};
+    waiting[FIRST_CONNECTION + connection_count] = (struct pollfd){.fd = socket, .events = POLLIN};
+    connection_count = count;
+    return 0;
+}
+
+/* The pool is gone, and its workers shall be. */
+static void drop_connection(size_t i)
+{
+    serve_signal(connections[i].number, -1, SIGKILL);
+    close(connections[i].socket);
+    connections[i] = connections[--connection_count];
+    waiting[FIRST_CONNECTION + i] = waiting[FIRST_CONNECTION + connection_count];
+}
+
+/* One request with its descriptors, those that did not arrive as -1. False: hung up. */
+static bool receive_request(int socket, struct request *request, int descriptors[MOST_DESCRIPTORS])
+{
     union {
-        char buffer[CMSG_SPACE(PASSED_DESCRIPTORS * sizeof(int))];
+        char buffer[CMSG_SPACE(MOST_DESCRIPTORS * sizeof(int))];
         struct cmsghdr align;
     } control;
-    struct iovec part = {.iov_base = &request, .iov_len = sizeof request};
+    struct iovec part = {.iov_base = request, .iov_len = sizeof *request};
     struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
                              .msg_control = control.buffer,
                              .msg_controllen = sizeof control.buffer};
-    const ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    if (got < 0)
-        return errno == EINTR || errno == EAGAIN;
-    if (got != (ssize_t)sizeof request)
+    ssize_t got;
+    do
+        got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    for (int i = 0; i < MOST_DESCRIPTORS; i++)
+        descriptors[i] = -1;
+    if (got != (ssize_t)sizeof *request)
         return false;
-    if (request.kind == REQUEST_KILL) {
-        serve_kill(&request);
-        return true;
-    }
     const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    int descriptors[PASSED_DESCRIPTORS] = {-1, -1};
-    if (header && header->cmsg_len <= CMSG_LEN(sizeof descriptors))
+    if (header && header->cmsg_len <= CMSG_LEN(MOST_DESCRIPTORS * sizeof(int)))
         memcpy(descriptors, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
-    if (descriptors[1] < 0) { /* out of descriptors: one of them, or none, has arrived */
-        if (descriptors[0] >= 0)
-            close(descriptors[0]);
-        report(socket, &(struct helper_report){.board = request.start.board,
-                                               .slot = request.start.slot,
-                                               .id = request.start.id,
-                                               .error_number = EMFILE});
-        return true;
-    }
-    request.start.life_fd = descriptors[0];
-    request.start.event_fd = descriptors[1];
-    serve_start(socket, &request);
-    close(descriptors[0]);
-    close(descriptors[1]);
     return true;
 }
 
-static void reap(int socket)
+/* False when who is at the other end has hung up. */
+static bool serve_request(const struct connection *connection)
+{
+    struct request request;
+    int descriptors[MOST_DESCRIPTORS];
+    if (!receive_request(connection->socket, &request, descriptors))
+        return false;
+    switch (request.kind) {
+    case REQUEST_SIGNAL:
+        serve_signal(connection->number, request.start.slot, request.signal);
+        break;
+    case REQUEST_CONNECT:
+        /* Where it did not arrive it is closed already, and who waits at its other end sees it. */
+        if (descriptors[0] >= 0 && add_connection(descriptors[0]) == 0)
+            return true;
+        break;
+    case REQUEST_FORK:
+    case REQUEST_SPAWN:
+        request.start.life_fd = descriptors[0];
+        request.start.event_fd = descriptors[1];
+        serve_start(connection->number, &request);
+        break;
+    }
+    for (int i = 0; i < MOST_DESCRIPTORS; i++)
+        if (descriptors[i] >= 0)
+            close(descriptors[i]);
+    return true;
+}
+
+static void reap(void)
 {
     struct rusage usage;
     int status;
@@ -193,9 +260,9 @@ static void reap(int socket)
         for (size_t i = 0; i < child_count; i++) {
             if (children[i].pid != pid)
                 continue;
+            const unsigned connection = children[i].connection;
             const struct helper_report death = {
                 .died = true,
-                .board = children[i].board,
                 .slot = children[i].slot,
                 .id = children[i].id,
                 .pid = pid,
@@ -203,9 +270,32 @@ static void reap(int socket)
                 .cpu_seconds = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                                1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec)};
             children[i] = children[--child_count];
-            if (socket >= 0)
-                report(socket, &death);
+            report(connection, &death);
             break;
+        }
+    }
+}
+
+/* Until the program hangs up, or ends. */
+static void serve(void)
+{
+    for (;;) {
+        if (poll(waiting, FIRST_CONNECTION + connection_count, -1) < 0)
+            continue;
+        if (waiting[0].revents) {
+            struct signalfd_siginfo ignored;
+            while (read(waiting[0].fd, &ignored, sizeof ignored) > 0)
+                ;
+            reap();
+        }
+        if (waiting[1].revents)
+            return;
+        for (size_t i = connection_count; i-- > 0;) {
+            if (!waiting[FIRST_CONNECTION + i].revents || serve_request(&connections[i]))
+                continue;
+            if (i == 0)
+                return;
+            drop_connection(i);
         }
     }
 }
@@ -213,8 +303,7 @@ static void reap(int socket)
 _Noreturn static void helper_main(int socket, pid_t program)
 {
     sigset_t child_ended;
-    const int arena = arena_place()->fd;
-    close_other_descriptors((const int[]){socket, arena}, 2);
+    close_other_descriptors((const int[]){socket, arena_place()->fd}, 2);
     default_signal_actions(); /* the program's handlers are not the helper's */
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
@@ -223,100 +312,80 @@ _Noreturn static void helper_main(int socket, pid_t program)
     sigemptyset(&child_ended);
     sigaddset(&child_ended, SIGCHLD);
     sigprocmask(SIG_SETMASK, &child_ended, NULL); /* all signals were blocked until here */
-    const int deaths = signalfd(-1, &child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
     prctl(PR_SET_NAME, "pool-helper");
     resources_unbind();
 
-    struct pollfd waiting[] = {{.fd = socket, .events = POLLIN},
-                               {.fd = deaths, .events = POLLIN},
-                               {.fd = pidfd_open(program, 0), .events = POLLIN}};
-    bool open = deaths >= 0 && getppid() == program; /* else it ended before the line above */
-    while (open) {
-        if (poll(waiting, 3, -1) < 0)
-            continue;
-        if (waiting[1].revents) {
-            struct signalfd_siginfo ignored;
-            while (read(deaths, &ignored, sizeof ignored) > 0)
-                ;
-            reap(socket);
-        }
-        if (waiting[0].revents)
-            open = serve_request(socket);
-        if (waiting[2].revents)
-            open = false;
-    }
-    serve_kill(&(struct request){.start = {.slot = -1}});
+    children = NULL; /* a worker that has pools is itself a child of a helper, and has its lists */
+    connections = NULL;
+    waiting = NULL;
+    child_count = child_room = connection_count = 0;
+    const int deaths = signalfd(-1, &child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (deaths < 0 || add_connection(socket) != 0)
+        _exit(1);
+    waiting[0] = (struct pollfd){.fd = deaths, .events = POLLIN};
+    waiting[1] = (struct pollfd){.fd = pidfd_open(program, 0), .events = POLLIN};
+    if (getppid() == program) /* else it ended before the line above */
+        serve();
+    for (size_t i = 0; i < child_count; i++)
+        kill(children[i].pid, SIGKILL);
+    connection_count = 0; /* nobody is told */
     while (child_count > 0 && waitid(P_ALL, 0, NULL, WEXITED | WNOWAIT) == 0)
-        reap(-1);
+        reap();
     _exit(0);
 }
 
 /* ---- The program's side -------------------------------------------------------------------- */
 
-int helper_start(struct helper *helper, struct error *error)
+pid_t helper_start(int *connection, struct error *error)
 {
     int pair[2];
     sigset_t all, before;
     const pid_t program = getpid();
-    *helper = (struct helper){.socket = -1};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return error_set_errno(error, "cannot create the helper's socket");
     fflush(NULL); /* or the child would hold, and might write, what this process has buffered */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all,
                     &before); /* the child is not to run the program's handlers */
-    helper->pid = fork();
-    if (helper->pid == 0)
+    const pid_t pid = fork();
+    if (pid == 0)
         helper_main(pair[1], program);
     const int fork_error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = fork_error;
-    if (helper->pid < 0) {
+    close(pair[1]);
+    if (pid < 0) {
+        errno = fork_error;
         error_set_errno(error, "cannot fork the helper process");
         close(pair[0]);
-        close(pair[1]);
         return -1;
     }
-    close(pair[1]);
-    helper->socket = pair[0];
-    return 0;
+    *connection = pair[0];
+    return pid;
 }
 
-void helper_stop(struct helper *helper)
+/* 1: sent; 0: not now, see helper_start_worker; -1: the helper is gone. */
+static int send_request(int socket, const struct request *request, const int *descriptors,
+                        int flags)
 {
-    if (helper->socket >= 0) {
-        shutdown(helper->socket, SHUT_RDWR); /* hangs up whoever else has a copy of it */
-        close(helper->socket);
-    }
-    helper->socket = -1;
-    if (helper->pid > 0)
-        while (waitpid(helper->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-    helper->pid = 0;
-}
-
-/* 1: sent; 0: the helper must first be heard, since it waits for room for its reports; -1: gone. */
-static int send_request(struct helper *helper, const struct request *request)
-{
-    const int descriptors[] = {request->start.life_fd, request->start.event_fd};
+    const size_t bytes = (size_t)descriptors_of(request->kind) * sizeof *descriptors;
     union {
-        char buffer[CMSG_SPACE(sizeof descriptors)];
+        char buffer[CMSG_SPACE(MOST_DESCRIPTORS * sizeof(int))];
         struct cmsghdr align;
     } control = {{0}};
     struct iovec part = {.iov_base = (void *)(uintptr_t)request, .iov_len = sizeof *request};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (request->kind != REQUEST_KILL) {
+    if (bytes > 0) {
         message.msg_control = control.buffer;
-        message.msg_controllen = sizeof control.buffer;
+        message.msg_controllen = CMSG_SPACE(bytes);
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
         header->cmsg_level = SOL_SOCKET;
         header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof descriptors);
-        memcpy(CMSG_DATA(header), descriptors, sizeof descriptors);
+        header->cmsg_len = CMSG_LEN(bytes);
+        memcpy(CMSG_DATA(header), descriptors, bytes);
     }
     ssize_t sent;
     do
-        sent = sendmsg(helper->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent = sendmsg(socket, &message, MSG_NOSIGNAL | flags);
     while (sent < 0 && errno == EINTR);
     if (sent == (ssize_t)sizeof *request)
         return 1;
@@ -324,25 +393,42 @@ static int send_request(struct helper *helper, const struct request *request)
     return sent < 0 && (errno == EAGAIN || errno == ETOOMANYREFS) ? 0 : -1;
 }
 
-int helper_receive(struct helper *helper, struct helper_report *report)
+int helper_connect(int first, struct error *error)
+{
+    const struct request request = {.kind = REQUEST_CONNECT};
+    int pair[2], sent;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return error_set_errno(error, "cannot create the pool's socket");
+    while ((sent = send_request(first, &request, &pair[1], 0)) == 0)
+        poll(NULL, 0, 1);
+    close(pair[1]);
+    if (sent == 1)
+        return pair[0];
+    close(pair[0]);
+    return error_set(error, ERROR_BROKEN, "the pool's helper process is gone");
+}
+
+int helper_start_worker(int socket, const struct worker_start *start, bool spawn)
+{
+    const struct request request = {.kind = spawn ? REQUEST_SPAWN : REQUEST_FORK, .start = *start};
+    const int descriptors[] = {start->life_fd, start->event_fd};
+    return send_request(socket, &request, descriptors, MSG_DONTWAIT);
+}
+
+int helper_signal(int socket, int slot, int number)
+{
+    const struct request request = {
+        .kind = REQUEST_SIGNAL, .start = {.slot = slot}, .signal = number};
+    return send_request(socket, &request, NULL, MSG_DONTWAIT);
+}
+
+int helper_receive(int socket, struct helper_report *report)
 {
     ssize_t got;
     do
-        got = recv(helper->socket, report, sizeof *report, MSG_DONTWAIT);
+        got = recv(socket, report, sizeof *report, MSG_DONTWAIT);
     while (got < 0 && errno == EINTR);
     if (got == (ssize_t)sizeof *report)
         return 1;
     return got < 0 && errno == EAGAIN ? 0 : -1;
-}
-
-int helper_start_worker(struct helper *helper, const struct worker_start *start, bool spawn)
-{
-    return send_request(
-        helper, &(struct request){.kind = spawn ? REQUEST_SPAWN : REQUEST_FORK, .start = *start});
-}
-
-int helper_kill(struct helper *helper, struct board *board, int slot)
-{
-    return send_request(
-        helper, &(struct request){.kind = REQUEST_KILL, .start = {.board = board, .slot = slot}});
 }

@@ -1,19 +1,25 @@
 /* internal.h - what the parts of the pool know of each other; not for use outside this room.
  *
- *   arena.c    the shared memory, mapped at one address in every process
- *   helper.c   the small process that forks all workers, reaps them and reports their deaths
- *   worker.c   what a worker process does
- *   pool.c     the parent's side: create, wait, mend what a death broke
- *   map.c      the parent's side of a map: build the job, publish it, collect its results
+ *   arena.c     the shared memory, mapped at one address in every process
+ *   helper.c    the small process that forks all workers, reaps them and reports their deaths
+ *   worker.c    what a worker process does
+ *   job.c       the description of a piece of work in shared memory: build it, read its outcome
+ *   submit.c    map, apply and their results: publish a job, wait for it, collect what it gave
+ *   imap.c      iterators: a window of jobs, one chunk each
+ *   manager.c   the pool's own thread: deaths, replacements, time limits, the end
+ *   callback.c  the thread that calls the program's callbacks
+ *   pool.c      create, close, destroy, statistics
  *
  * All that two processes share is in struct board and struct job, in the arena. Every word there
  * has one writer at a time, or is changed by one atomic operation, and no lock exists: a process
- * that dies between two instructions leaves nothing that another would wait for.
+ * that dies between two instructions leaves nothing that another would wait for. What only the
+ * program's own threads share is in struct pool and guarded by its mutex.
  */
 #ifndef PARALLEL_INTERNAL_H
 #define PARALLEL_INTERNAL_H
 
 #include "common/parallel/pool.h"
+#include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -33,22 +39,27 @@ const struct arena_place *arena_place(void); /* fd -1: not mapped */
 void *arena_allocate(size_t bytes, bool zeroed, struct error *error);
 void arena_free(void *memory);
 
+/* From now on other programs may hold locks on this memory (F_OFD_SETLK, a read lock through a
+ * descriptor that they opened). Freed with such a lock on it, it is not used again before that is
+ * gone. */
+void arena_mark_published(const void *memory);
+
 /* ---- What parent and workers share --------------------------------------------------------- */
 
 #define CACHE_LINES 128 /* two lines: neighbours are fetched in pairs */
-#define JOB_SLOTS   16
 #define NAME_LENGTH 128
 #define SPIN        50e-6 /* seconds to look again before going to sleep, where a core is idle */
 
 /* The state of a chunk: 0, the id of the worker that claimed it, that id | CHUNK_DONE, or
- * CHUNK_LOST. Ids are never used twice in a pool, so a claim can never be mistaken. */
-#define CHUNK_DONE 0x80000000u
-#define CHUNK_LOST 0x40000000u
-#define MAX_ID     0x3fffffffu
+ * CHUNK_GIVEN_UP | an enum pool_task_state. Ids are never used twice in a pool, so a claim can
+ * never be mistaken. */
+#define CHUNK_DONE     0x80000000u
+#define CHUNK_GIVEN_UP 0x40000000u
+#define MAX_ID         0x3fffffffu
 
 struct chunk {
     _Atomic uint32_t owner;
-    uint32_t completed; /* elements done; valid with CHUNK_DONE */
+    _Atomic uint32_t completed; /* tasks done, from the chunk's first one on */
 };
 
 /* The lowest task error that the worker in one slot met in a job. It is written to the record
@@ -67,14 +78,20 @@ struct job_slot {
 struct job {
     char function[NAME_LENGTH];
     size_t tasks, chunksize, chunk_count, column_count;
+    size_t first_index;                           /* what pool_task_index says of the first task */
     struct pool_column columns[POOL_MAX_COLUMNS]; /* all pointers lie in the arena */
     struct pool_results results;
-    struct job_slot *slots;                    /* [workers] */
-    struct chunk *chunks;                      /* [chunk_count] */
-    _Alignas(CACHE_LINES) _Atomic size_t next; /* hint: where to try to claim */
+    struct job_slot *slots; /* [slot_count]: one for each worker; one chunk needs only one */
+    int slot_count;
+    struct chunk *chunks;                          /* [chunk_count] */
+    size_t size;                                   /* bytes of all this: the parent's */
+    struct job *retired;                           /* next in the parent's list */
+    _Alignas(CACHE_LINES) _Atomic size_t next;     /* hint: where to try to claim */
+    _Alignas(CACHE_LINES) _Atomic size_t finished; /* chunks done, as far as counted ... */
+    _Atomic int uncertain; /* ... and some may not be: a worker died, or chunks were withdrawn */
 };
 
-enum worker_state { WORKER_STARTING, WORKER_READY, WORKER_FAILED };
+enum worker_state { WORKER_STARTING, WORKER_READY, WORKER_FAILED, WORKER_RETIRED };
 
 struct worker_slot {
     _Alignas(CACHE_LINES) _Atomic uint32_t id; /* of the worker that has this slot now */
@@ -82,24 +99,46 @@ struct worker_slot {
     _Atomic int parked;                        /* asleep until the bell changes */
     _Atomic(struct job *) job;                 /* is looking at it: it must not be freed */
     _Atomic uint64_t chunks_done;
+    _Atomic uint64_t wakeups; /* of the parent */
+    _Atomic uint64_t started; /* with time limits: when the current task began, in ns; 0: none */
+    _Atomic uint64_t overdue; /* the parent's: the task that began then has had its time */
     char message[sizeof((struct error *)0)->message]; /* with WORKER_FAILED */
 };
 
 struct board {
     _Alignas(CACHE_LINES) _Atomic uint32_t bell; /* changes when there may be something to do */
-    _Alignas(CACHE_LINES) _Atomic int parent_parked;
-    _Alignas(CACHE_LINES) _Atomic(struct job *) jobs[JOB_SLOTS];
-    int workers;
+    _Alignas(CACHE_LINES) _Atomic uint32_t news; /* changes when there may be something done */
+    _Atomic int listeners;                       /* threads of the parent that sleep until then */
+    _Atomic int manager_listens; /* the manager wants to hear of the next job that is done */
+    _Alignas(CACHE_LINES) int workers;
+    int job_slots;
     int threads_per_worker;
-    double spin; /* seconds; 0 where every core has a worker of its own to run */
-    bool place;  /* there is a core for each worker: they start on different ones */
+    int nesting;
+    long maxtasksperchild;
+    bool time_limits;
+    bool place; /* there is a core for each worker: they start on different ones */
     char initializer[NAME_LENGTH];
     const void *initializer_argument;
+    int spin_places;             /* so many workers may look for work without sleeping: there is */
+    _Atomic uint32_t *spinners;  /*   a core for them beside the parent's; [spin_places] ids or 0 */
+    _Atomic(struct job *) *jobs; /* [job_slots] */
     struct worker_slot slots[];
 };
 
-long futex(_Atomic uint32_t *word, int operation, uint32_t value);
+/* timeout in seconds, INFINITY: none. */
+long futex(_Atomic uint32_t *word, int operation, uint32_t value, double timeout);
 double now(void); /* CLOCK_MONOTONIC, in seconds */
+uint64_t now_ns(void);
+
+/* Within a loop that waits for a word to change: lets the core's other thread go first. */
+static inline void cpu_relax(void)
+{
+#ifdef __x86_64__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("yield");
+#endif
+}
 pool_function *pool_find(const char *name);
 const char *pool_name(pool_function *function);
 
@@ -125,26 +164,26 @@ _Noreturn void worker_main(const struct worker_start *start);
  * there; does not return if it is there and is wrong. */
 bool worker_start_from_environment(struct worker_start *start);
 int worker_start_to_environment(const struct worker_start *start);
+
+/* Is this process a worker, and how many levels of pools may it have? Elsewhere, all there are. */
+bool is_worker(void);
+int nesting_allowed(void);
 #define WORKER_ENVIRONMENT "FORKJOIN_WORKER"
 
 /* ---- helper.c ------------------------------------------------------------------------------ */
 
-struct helper {
-    pid_t pid;
-    int socket; /* -1: gone */
-};
+/* Forks a helper from this process as it is: its pid, and *socket, the first connection to it,
+ * with whose hang-up it ends. -1 with *error. */
+pid_t helper_start(int *socket, struct error *error);
 
-/* Forks a helper from this process as it is. */
-int helper_start(struct helper *helper, struct error *error);
-
-/* Ends it and its workers, and waits for it. */
-void helper_stop(struct helper *helper);
+/* Asks for one more connection, over another: -1 with *error. What was started over a connection
+ * is reported over it, and killed when it hangs up. */
+int helper_connect(int first, struct error *error);
 
 /* What the helper tells: a worker has been started, or could not be, or has died. */
 struct helper_report {
     bool died;
-    struct board *board; /* which worker: the pool's board, the slot, the id */
-    int slot;
+    int slot; /* which worker */
     uint32_t id;
     pid_t pid;
     int error_number; /* not started: why */
@@ -155,74 +194,204 @@ struct helper_report {
 /* Asks the helper to start one worker, which gets copies of start's descriptors; `spawn`: as a
  * fresh copy of the program. A report follows. 1; 0 if the helper has reports to be received
  * first; -1 if it is gone. */
-int helper_start_worker(struct helper *helper, const struct worker_start *start, bool spawn);
+int helper_start_worker(int socket, const struct worker_start *start, bool spawn);
 
-/* Asks the helper to kill -9 the worker in this slot, or all workers of the board (slot -1).
+/* Asks the helper to send a signal to the worker in this slot, or to all of them (slot -1).
  * Answers as helper_start_worker. */
-int helper_kill(struct helper *helper, struct board *board, int slot);
+int helper_signal(int socket, int slot, int number);
 
 /* Takes one report if one is there: 1, 0 if none is waiting, -1 if the helper is gone. */
-int helper_receive(struct helper *helper, struct helper_report *report);
+int helper_receive(int socket, struct helper_report *report);
 
 /* Closes every descriptor from 3 on but these, in a new process. */
 void close_other_descriptors(const int *keep, int count);
 
-/* ---- The parent's side: pool.c, map.c ------------------------------------------------------- */
+/* ---- job.c --------------------------------------------------------------------------------- */
+
+/* What somebody wants done. */
+struct work {
+    pool_function *function;
+    const struct pool_column *columns;
+    size_t column_count;
+    struct pool_results results;
+    bool keep_results; /* results.data is NULL: they stay in the job, for whoever wants them */
+    size_t tasks, chunksize, first_index;
+};
+
+/* 0, or -1 with *error: can this be sent to a worker; does the work make sense? */
+int check_task_function(pool_function *function, struct error *error);
+int work_check(const struct work *work, struct error *error);
+
+/* The job, with copies of what does not live in shared memory; *copied is increased by their
+ * bytes. The caller owns it. NULL with *error. */
+struct job *job_build(struct pool *pool, const struct work *work, uint64_t *copied,
+                      struct error *error);
+
+/* Frees a job that is off the board as soon as no worker looks at it any more, and those before it
+ * that waited for that; NULL: only those. With the mutex held. */
+void job_retire(struct pool *pool, struct job *job);
+
+/* Copies what was completed to results, unless it is there already. Returns the bytes. */
+uint64_t job_copy_results(const struct job *job, const struct pool_results *results);
+
+/* Are all chunks from *position on done or given up? Moves *position on. */
+bool job_is_done(const struct job *job, _Atomic size_t *position);
+
+/* The tasks of chunk i: the first, and how many. */
+size_t chunk_first(const struct job *job, size_t i);
+size_t chunk_tasks(const struct job *job, size_t i);
+
+enum pool_task_state job_task_state(const struct job *job, size_t task);
+const char *job_error_message(const struct job *job, size_t index); /* of a failed task */
+double job_busiest(const struct job *job); /* seconds of the worker that was busy longest */
+
+/* ---- submit.c ------------------------------------------------------------------------------ */
+
+enum result_state {
+    RESULT_UNFINISHED,
+    RESULT_SETTLED,    /* its outcome is known, and nobody works on it any more */
+    RESULT_COLLECTING, /* a thread copies what it gave */
+    RESULT_READY,
+};
+
+/* A job that has been submitted. */
+struct pool_result {
+    struct pool *pool;
+    struct job *job; /* NULL: there were no tasks */
+    struct pool_results results;
+    struct pool_callbacks callbacks;
+    _Atomic int state;
+    _Atomic size_t scanned;  /* all chunks below are done or given up */
+    int board_slot;          /* -1: it waits for one, or had one */
+    atomic_int references;   /* the program's handle, the callback thread's */
+    bool cancelled;          /* what a dead worker held is not to be run again */
+    bool ended;              /* the pool ended before the work did */
+    unsigned char *attempts; /* [chunk_count], deaths so far; NULL until the first death */
+    struct error lost;       /* of the lowest task that was lost or timed out; code 0: none */
+    struct error error;      /* the outcome; code 0: success */
+    uint64_t copied;         /* bytes of arguments and results */
+    double times[4];         /* submitted, published, settled, ready */
+    struct pool_result *next, *previous; /* in pool->unfinished */
+    struct pool_result *next_callback;
+};
+
+/* For imap: submits even when the pool is closed. NULL with *error. */
+struct pool_result *submit_chunk(struct pool *pool, const struct work *work, struct error *error);
+
+/* With the mutex held: settles what is done; publishes what waits; ends all, as the pool ends. */
+void settle_finished(struct pool *pool);
+void settle_all(struct pool *pool);
+
+/* With the mutex held: a worker died that held this chunk of the result. */
+void give_up_chunk(struct pool_result *result, size_t chunk, enum pool_task_state how,
+                   const struct error *why);
+
+/* Makes a settled result ready, or waits until another thread has. */
+void result_collect(struct pool_result *result);
+void result_unreference(struct pool_result *result);
+bool result_is_settled(struct pool_result *result);
+
+/* Waits until reached(context) or the deadline, a time of now(); spin: looks again and again for
+ * a moment before it sleeps. */
+typedef bool wait_condition(void *context);
+bool wait_until(struct pool *pool, wait_condition *reached, void *context, double deadline,
+                bool spin);
+double deadline_after(double timeout); /* INFINITY for a time-out below 0 */
+
+/* Work that a thread counted past and did not claim, because it died or is stopped, is found
+ * again. With the mutex held. */
+void find_skipped_chunks(struct pool *pool);
+
+/* Wakes up to this many sleeping workers, for jobs that have been put on the board. With the mutex
+ * held. */
+void ring(struct pool *pool, size_t workers);
+
+/* Wakes the threads of the program that wait. */
+void announce(struct pool *pool);
+
+/* ---- manager.c, callback.c ------------------------------------------------------------------ */
+
+/* With all signals blocked. 0 or an errno. */
+int thread_start(pthread_t *thread, void *(*function)(void *), void *argument);
+
+int manager_start(struct pool *pool, struct error *error);
+void manager_kick(const struct pool *pool); /* may be called by a signal handler */
+
+/* With the mutex held. */
+int callback_thread_start(struct pool *pool, struct error *error);
+void callback_due(struct pool_result *result);
+
+/* ---- pool.c --------------------------------------------------------------------------------- */
 
 /* What the parent knows of one worker. */
 struct worker_record {
-    pid_t pid;   /* 0: none is running in this slot */
-    uint32_t id; /* as the board's slot has it */
+    pid_t pid;         /* 0: none is running in this slot, or its start was not yet reported */
+    uint32_t id;       /* as the board's slot has it */
+    bool wanted;       /* to be started ... */
+    double not_before; /* ... at this time */
+    uint64_t killed;   /* the task, by its start, for which it was killed; 0: none */
 };
 
-/* The parent's side of a job that has been published. */
-struct submission {
-    struct job *job;
-    int board_slot;
-    size_t scanned;          /* all chunks below are done or lost */
-    size_t lost;             /* chunks given up */
-    size_t first_lost;       /* the lowest of them */
-    pid_t lost_worker;       /* who held it */
-    char lost_how[128];      /* and how that worker died */
-    unsigned char *attempts; /* [chunk_count], deaths so far; NULL until the first death */
-    bool any_failed;         /* a chunk was not completed */
-};
+#define SPARE_JOBS 64
+#define SPARE_SIZE 4096 /* bytes; smaller jobs have this size */
 
 struct pool {
+    pthread_mutex_t mutex;
     struct pool_options options;
-    struct board *board;
+    struct board *board; /* NULL after pool_destroy */
     void *initializer_copy;
-    struct worker_record *workers;
-    struct helper own_helper; /* start method fork */
-    struct helper *helper;
-    int life[2]; /* pipe: workers see the read end hang up when the write end is closed */
+    pid_t owner;
+    int cores;             /* that this process may use */
+    atomic_int references; /* the program's, one for each result, the callback thread's */
+
+    pid_t helper;      /* the process that starts its workers */
+    int helper_socket; /* -1: gone */
+    int life[2];       /* pipe: workers see the read end hang up when the write end is closed */
     int event_fd;
+
+    /* The manager's; others read them under the mutex. */
+    pthread_t manager;
+    bool manager_runs;
+    struct worker_record *workers;
     uint32_t last_id;
     int alive;                   /* started, and not reported dead */
-    int start_failed;            /* errno of a worker that could not be started, else 0 */
-    int deaths_in_a_row;         /* without a chunk completed in between */
+    int start_failed;            /* errno of a first worker that could not be started, else 0 */
+    bool started;                /* all workers were ready once */
+    bool helper_busy;            /* it takes no request before its reports are heard */
+    int deaths_in_a_row;         /* without work, and without a chunk completed in between */
     uint64_t chunks_done_before; /* at the last death */
-    bool closing, broken;
-    char why_broken[128];
-    struct submission *submission; /* the map that is running */
-    struct job **retired; /* [workers + 1]: done, but a worker may still be looking at it */
+    double kill_asked;           /* when all workers were to be killed; 0: not yet */
+    bool kill_sent;
+
+    /* The end. */
+    bool closed, terminated;
+    atomic_bool interrupted;
+    struct error end;  /* why the pool is ending; code 0: it is not */
+    atomic_bool ended; /* no worker is left, and all results are settled */
+
+    /* Work. */
+    struct pool_result *unfinished, *last_unfinished; /* in the order of submission ... */
+    struct pool_result *first_queued; /* ... and from here on without a slot on the board */
+    int *free_slots, free_slot_count; /* of the board */
+    size_t watched;                   /* unfinished results with callbacks */
+    struct job *retired;              /* jobs that a worker may still be looking at */
+    struct job *spare[SPARE_JOBS];
+    int spare_count;
+
+    pthread_t callback_thread;
+    pthread_cond_t callback_condition;
+    bool callback_thread_runs, callbacks_end, callback_running;
+    struct pool_result *callbacks, **last_callback;
+
     double cpu_of_dead;
     struct pool_statistics statistics;
-    pid_t owner;
-    struct pool *next;
 };
 
-/* Wakes up to this many sleeping workers, for a job that has just been put on the board. */
-void ring(struct pool *pool, size_t workers);
+/* Is this pool, or this process's share in it, usable? With *error if not. */
+int pool_check(const struct pool *pool, struct error *error);
+void pool_unreference(struct pool *pool);
 
-/* Takes what the helper has to say: replaces dead workers, or breaks the pool. */
-void hear_helper(struct pool *pool);
-
-/* Until `reached`, or the pool is broken. */
-typedef bool pool_condition(struct pool *pool);
-void wait_until(struct pool *pool, pool_condition *reached);
-
-/* Frees the retired jobs that no worker looks at any more. */
-void free_retired(struct pool *pool);
+/* A pool's connection to the helper has hung up: is the helper dead? Then it is reaped. */
+bool helper_is_dead(struct pool *pool);
 
 #endif

@@ -1,20 +1,21 @@
 #include "common/parallel/internal.h"
 #include "common/parallel/resources.h"
-#include "common/parallel/shared_memory.h"
 #include <fcntl.h>
-#include <linux/futex.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct helper main_helper = {.socket = -1};
-static struct pool *pools; /* all pools, since one helper reports the deaths of all */
-static pid_t started_by;   /* the process that called pool_startup; 0: none has */
+/* The helper that pool_startup starts. Guarded by the mutex; any pool's manager may find it dead.
+ */
+static pid_t main_helper; /* 0: none */
+static int main_socket = -1;
+static pid_t started_by; /* the process that called pool_startup; 0: none has */
+static pthread_mutex_t startup_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static const char *const method_names[] = {"forkserver", "fork", "spawn"};
 
@@ -30,10 +31,46 @@ bool pool_is_spawned_worker(void)
     return getenv(WORKER_ENVIRONMENT) != NULL;
 }
 
+/* Ends a helper and all that it has started, and waits for it. */
+static void stop_helper(pid_t *helper, int *socket)
+{
+    if (*socket >= 0) {
+        shutdown(*socket, SHUT_RDWR); /* hangs up whoever else has a copy of it */
+        close(*socket);
+    }
+    *socket = -1;
+    if (*helper > 0)
+        while (waitpid(*helper, NULL, 0) < 0 && errno == EINTR)
+            ;
+    *helper = 0;
+}
+
 static void stop_main_helper(void)
 {
-    if (getpid() == started_by) /* not in a process that was forked for another purpose */
-        helper_stop(&main_helper);
+    if (getpid() != started_by) /* a process that was forked for another purpose */
+        return;
+    pthread_mutex_lock(&startup_mutex);
+    stop_helper(&main_helper, &main_socket);
+    pthread_mutex_unlock(&startup_mutex);
+}
+
+/* Its connections hang up one after the other, as the kernel closes them. */
+static bool hangs_up(int socket)
+{
+    struct pollfd waiting = {.fd = socket};
+    return socket < 0 || (poll(&waiting, 1, 200) == 1 && (waiting.revents & POLLHUP));
+}
+
+bool helper_is_dead(struct pool *pool)
+{
+    if (pool->options.start_method == POOL_FORK)
+        return true; /* it has one connection only; pool_destroy reaps it */
+    pthread_mutex_lock(&startup_mutex);
+    const bool dead = hangs_up(main_socket);
+    if (dead)
+        stop_helper(&main_helper, &main_socket);
+    pthread_mutex_unlock(&startup_mutex);
+    return dead;
 }
 
 /* A program may be started with standard streams closed; a descriptor of ours must not get their
@@ -47,6 +84,16 @@ static int occupy_standard_streams(struct error *error)
     return 0;
 }
 
+/* With the mutex held. */
+static int start_up(struct error *error)
+{
+    if (arena_map(error) != 0)
+        return -1;
+    started_by = getpid(); /* before the fork, so that no worker takes itself for the program */
+    main_helper = helper_start(&main_socket, error);
+    return main_helper > 0 ? 0 : -1;
+}
+
 int pool_startup(struct error *error)
 {
     struct worker_start start;
@@ -57,281 +104,53 @@ int pool_startup(struct error *error)
         resources_unbind();
         worker_main(&start);
     }
-    if (occupy_standard_streams(error) != 0 || arena_map(error) != 0)
+    if (occupy_standard_streams(error) != 0)
         return -1;
-    started_by = getpid(); /* before the fork, so that no worker takes itself for the program */
-    if (helper_start(&main_helper, error) != 0)
-        return -1;
-    atexit(stop_main_helper);
+    pthread_mutex_lock(&startup_mutex);
+    const int status = start_up(error);
+    pthread_mutex_unlock(&startup_mutex);
+    if (status == 0)
+        atexit(stop_main_helper);
+    return status;
+}
+
+/* A worker that is allowed to have pools gets a helper and shared memory of its own when it creates
+ * the first. The helper ends when the worker does, in whatever way. */
+static int start_up_in_worker(struct error *error)
+{
+    int status = 0;
+    pthread_mutex_lock(&startup_mutex);
+    if (started_by != getpid()) {
+        main_helper = 0;
+        main_socket = -1;
+        status = start_up(error);
+    }
+    pthread_mutex_unlock(&startup_mutex);
+    return status;
+}
+
+/* ---- Create --------------------------------------------------------------------------------- */
+
+static int check_process(struct error *error)
+{
+    if (started_by == 0)
+        return error_set(error, ERROR_INVALID, "pool_startup has not been called");
+    if (is_worker() && nesting_allowed() == 0)
+        return error_set(error, ERROR_INVALID,
+                         "a worker of this pool cannot have pools (option nesting)");
+    if (started_by != getpid() && !is_worker())
+        return error_set(error, ERROR_INVALID,
+                         "only the process that called pool_startup can have pools");
     return 0;
 }
 
-/* ---- Deaths -------------------------------------------------------------------------------- */
-
-static void describe_death(char *text, size_t size, pid_t pid, int status)
+static bool is_time_limit(double seconds)
 {
-    if (WIFSIGNALED(status))
-        snprintf(text, size, "worker %d was killed by signal %d (%s)", (int)pid, WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
-    else
-        snprintf(text, size, "worker %d ended with exit status %d", (int)pid, WEXITSTATUS(status));
+    return seconds >= 0 && seconds <= 1e9; /* false for NaN */
 }
-
-void ring(struct pool *pool, size_t workers)
-{
-    struct board *board = pool->board;
-    size_t parked = 0;
-    atomic_fetch_add(&board->bell, 1);
-    for (int i = 0; i < pool->options.workers; i++)
-        parked += (size_t)atomic_load(&board->slots[i].parked);
-    if (parked == 0)
-        return;
-    futex(&board->bell, FUTEX_WAKE, (uint32_t)(workers < parked ? workers : parked));
-    pool->statistics.wakeups++;
-}
-
-static void mark_lost(struct submission *submission, size_t chunk, pid_t pid, const char *how)
-{
-    if (submission->lost == 0 || chunk < submission->first_lost) {
-        submission->first_lost = chunk;
-        submission->lost_worker = pid;
-        snprintf(submission->lost_how, sizeof submission->lost_how, "%s", how);
-    }
-    submission->lost++;
-    atomic_store(&submission->job->chunks[chunk].owner, CHUNK_LOST);
-}
-
-/* Takes back what a dead worker had claimed. It cannot come back, so its claims are ours to
- * change; a chunk that it finished says so and stays. */
-static void take_back_chunks(struct pool *pool, uint32_t id, pid_t pid)
-{
-    struct submission *submission = pool->submission;
-    if (!submission)
-        return;
-    struct job *job = submission->job;
-    for (size_t i = submission->scanned; i < job->chunk_count; i++) {
-        if (atomic_load(&job->chunks[i].owner) != id)
-            continue;
-        if (!submission->attempts)
-            submission->attempts = calloc(job->chunk_count, 1);
-        if (!submission->attempts || submission->attempts[i] >= pool->options.retries) {
-            mark_lost(submission, i, pid, pool->statistics.last_death);
-            pool->statistics.chunks_lost++;
-        } else {
-            submission->attempts[i]++;
-            pool->statistics.chunks_retried++;
-            atomic_store(&job->chunks[i].owner, 0);
-        }
-    }
-    /* Everybody looks from the start again: besides the chunk taken back there may be one that
-     * the dead worker had counted past but not yet claimed. */
-    atomic_store(&job->next, 0);
-}
-
-/* Until the helper has something to say (POLLIN) or can take a request (POLLOUT). */
-static void wait_for_helper(struct pool *pool, short events)
-{
-    struct pollfd wait = {.fd = pool->helper->socket, .events = events};
-    poll(&wait, 1, -1);
-}
-
-/* Closing the life line has told them to end; this is for one that is stopped or stuck. When the
- * last of them is gone, nobody writes any more into what the caller may be about to free. */
-static void kill_workers(struct pool *pool)
-{
-    while (pool->helper->socket >= 0 && helper_kill(pool->helper, pool->board, -1) == 0) {
-        wait_for_helper(pool, POLLIN | POLLOUT);
-        hear_helper(pool);
-    }
-    while (pool->helper->socket >= 0 && pool->alive > 0) {
-        wait_for_helper(pool, POLLIN);
-        hear_helper(pool);
-    }
-}
-
-static void break_pool(struct pool *pool, const char *why)
-{
-    if (pool->broken)
-        return;
-    pool->broken = true;
-    snprintf(pool->why_broken, sizeof pool->why_broken, "%s", why);
-    if (pool->life[1] >= 0) /* the workers end themselves, and the helper sees to it */
-        close(pool->life[1]);
-    pool->life[1] = -1;
-    kill_workers(pool);
-}
-
-/* A worker that dies as soon as it is started would be replaced for ever. */
-static bool is_restart_storm(struct pool *pool)
-{
-    uint64_t done = 0;
-    for (int i = 0; i < pool->options.workers; i++)
-        done += atomic_load(&pool->board->slots[i].chunks_done);
-    if (done != pool->chunks_done_before)
-        pool->deaths_in_a_row = 0;
-    pool->chunks_done_before = done;
-    pool->deaths_in_a_row++;
-    return pool->deaths_in_a_row > 10 + 3 * pool->options.workers;
-}
-
-/* Sends for a worker; its pid comes as a report. When it cannot be sent for, the pool is broken. */
-static void start_worker(struct pool *pool, int slot)
-{
-    struct worker_slot *shared = &pool->board->slots[slot];
-    const bool spawn = pool->options.start_method == POOL_SPAWN;
-    if (pool->last_id == MAX_ID) {
-        break_pool(pool, "no worker ids are left");
-        return;
-    }
-    const struct worker_start start = {.board = pool->board,
-                                       .slot = slot,
-                                       .id = ++pool->last_id,
-                                       .life_fd = pool->life[0],
-                                       .event_fd = pool->event_fd};
-    atomic_store(&shared->id, start.id);
-    atomic_store(&shared->state, WORKER_STARTING);
-    pool->workers[slot] = (struct worker_record){.id = start.id};
-    int sent = 0;
-    while (!pool->broken && (sent = helper_start_worker(pool->helper, &start, spawn)) == 0) {
-        wait_for_helper(pool, POLLIN | POLLOUT);
-        hear_helper(pool);
-    }
-    if (sent == 1)
-        pool->alive++;
-    else
-        break_pool(pool, "the pool's helper process is gone");
-}
-
-static void on_death(struct pool *pool, const struct helper_report *report)
-{
-    pool->workers[report->slot].pid = 0;
-    pool->alive--;
-    pool->cpu_of_dead += report->cpu_seconds;
-    atomic_store(&pool->board->slots[report->slot].job, NULL);
-    atomic_store(&pool->board->slots[report->slot].parked, 0);
-    if (pool->closing || pool->broken)
-        return;
-
-    describe_death(pool->statistics.last_death, sizeof pool->statistics.last_death, report->pid,
-                   report->status);
-    take_back_chunks(pool, report->id, report->pid);
-    if (atomic_load(&pool->board->slots[report->slot].state) == WORKER_FAILED) {
-        char why[sizeof pool->why_broken];
-        snprintf(why, sizeof why, "initializer %.40s: %.70s", pool->board->initializer,
-                 pool->board->slots[report->slot].message);
-        break_pool(pool, why);
-        return;
-    }
-    if (is_restart_storm(pool)) {
-        char why[sizeof pool->why_broken];
-        snprintf(why, sizeof why, "workers die as fast as they are started: %.80s",
-                 pool->statistics.last_death);
-        break_pool(pool, why);
-        return;
-    }
-    pool->statistics.restarts++;
-    start_worker(pool, report->slot);
-    if (!pool->broken)
-        ring(pool, SIZE_MAX);
-}
-
-/* With some workers missing the others do the work; with none the pool is broken. */
-static void on_start(struct pool *pool, const struct helper_report *report)
-{
-    pool->workers[report->slot].pid = report->pid;
-    if (report->error_number == 0)
-        return;
-    pool->start_failed = report->error_number;
-    pool->workers[report->slot] = (struct worker_record){0};
-    if (--pool->alive == 0 && !pool->closing) {
-        char why[sizeof pool->why_broken];
-        snprintf(why, sizeof why, "cannot start a worker process: %s",
-                 strerror(report->error_number));
-        break_pool(pool, why);
-    }
-}
-
-void hear_helper(struct pool *pool)
-{
-    struct helper_report report;
-    int got;
-    while ((got = helper_receive(pool->helper, &report)) == 1) {
-        struct pool *about = pools; /* one helper serves all pools but those made by fork */
-        while (about && about->board != report.board)
-            about = about->next;
-        if (!about || about->workers[report.slot].id != report.id)
-            continue;
-        if (report.died)
-            on_death(about, &report);
-        else
-            on_start(about, &report);
-    }
-    if (got < 0) {
-        helper_stop(pool->helper);
-        pool->alive = 0; /* the kernel kills the workers of a dead helper */
-        break_pool(pool, "the pool's helper process is gone");
-    }
-}
-
-/* ---- Waiting ------------------------------------------------------------------------------- */
-
-/* Looks again for a moment where a core is idle, then sleeps until a worker or the helper has
- * something to say. */
-void wait_until(struct pool *pool, pool_condition *reached)
-{
-    struct board *board = pool->board;
-    double spin_until = board->spin > 0 ? now() + board->spin : 0;
-    for (;;) {
-        if (reached(pool) || pool->broken)
-            return;
-        if (spin_until > 0 && now() < spin_until)
-            continue;
-        atomic_store(&board->parent_parked, 1);
-        atomic_thread_fence(memory_order_seq_cst);
-        if (reached(pool)) {
-            atomic_store(&board->parent_parked, 0);
-            return;
-        }
-        struct pollfd waiting[] = {{.fd = pool->event_fd, .events = POLLIN},
-                                   {.fd = pool->helper->socket, .events = POLLIN}};
-        const int ready = poll(waiting, 2, -1);
-        atomic_store(&board->parent_parked, 0);
-        if (ready <= 0)
-            continue;
-        if (waiting[0].revents) {
-            uint64_t count;
-            if (read(pool->event_fd, &count, sizeof count) == (ssize_t)sizeof count)
-                pool->statistics.wakeups += count;
-        }
-        if (waiting[1].revents)
-            hear_helper(pool);
-    }
-}
-
-static bool all_ready(struct pool *pool)
-{
-    bool ready = true;
-    for (int i = 0; i < pool->options.workers; i++) {
-        const int state = atomic_load(&pool->board->slots[i].state);
-        if (state == WORKER_FAILED || pool->start_failed)
-            return true;
-        ready = ready && state == WORKER_READY && pool->workers[i].pid != 0;
-    }
-    return ready;
-}
-
-/* ---- Create and destroy -------------------------------------------------------------------- */
 
 static int check_options(const struct pool_options *options, struct error *error)
 {
-    if (!options)
-        return error_set(error, ERROR_INVALID, "the pool's options are NULL");
-    if (started_by == 0)
-        return error_set(error, ERROR_INVALID, "pool_startup has not been called");
-    if (started_by != getpid())
-        return error_set(
-            error, ERROR_INVALID,
-            "only the process that called pool_startup can have pools, a worker cannot");
     if (options->workers < 1 || options->workers > POOL_MAX_WORKERS)
         return error_set(error, ERROR_INVALID, "a pool of %d workers: 1 to %d are possible",
                          options->workers, POOL_MAX_WORKERS);
@@ -342,6 +161,16 @@ static int check_options(const struct pool_options *options, struct error *error
         return error_set(error, ERROR_INVALID,
                          "threads_per_worker %d, retries %d: must be 0 to any, 0 to 255",
                          options->threads_per_worker, options->retries);
+    if (options->maxtasksperchild < 0)
+        return error_set(error, ERROR_INVALID, "maxtasksperchild %ld: must be 1 or more, or 0",
+                         options->maxtasksperchild);
+    if (!is_time_limit(options->soft_time_limit) || !is_time_limit(options->hard_time_limit))
+        return error_set(error, ERROR_INVALID,
+                         "time limits of %g s (soft), %g s (hard): must be 0 to 1e9",
+                         options->soft_time_limit, options->hard_time_limit);
+    if (options->nesting < 0 || options->nesting >= nesting_allowed())
+        return error_set(error, ERROR_INVALID, "nesting %d: 0 to %d are possible here",
+                         options->nesting, nesting_allowed() - 1);
     if (options->initializer &&
         check_registered(options->initializer, "the initializer", error) != 0)
         return -1;
@@ -350,18 +179,18 @@ static int check_options(const struct pool_options *options, struct error *error
     return 0;
 }
 
-static int set_up_board(struct pool *pool, struct error *error)
+int pool_check(const struct pool *pool, struct error *error)
+{
+    if (!pool)
+        return error_set(error, ERROR_INVALID, "the pool is NULL");
+    if (pool->owner != getpid())
+        return error_set(error, ERROR_INVALID, "this pool belongs to another process");
+    return 0;
+}
+
+static int set_up_initializer(struct pool *pool, struct error *error)
 {
     const struct pool_options *options = &pool->options;
-    const size_t slots = (size_t)options->workers * sizeof(struct worker_slot);
-    pool->board = arena_allocate(sizeof *pool->board + slots, true, error);
-    if (!pool->board)
-        return -1;
-    pool->board->workers = options->workers;
-    pool->board->threads_per_worker = options->threads_per_worker ? options->threads_per_worker : 1;
-    const int cores = resources_cores();
-    pool->board->spin = options->workers < cores ? SPIN : 0;
-    pool->board->place = options->workers <= cores;
     if (!options->initializer)
         return 0;
     snprintf(pool->board->initializer, NAME_LENGTH, "%s", pool_name(options->initializer));
@@ -375,48 +204,120 @@ static int set_up_board(struct pool *pool, struct error *error)
     return 0;
 }
 
+/* The board and its lists, in one piece of shared memory. */
+static int set_up_board(struct pool *pool, struct error *error)
+{
+    const struct pool_options *options = &pool->options;
+    const int workers = options->workers, cores = pool->cores;
+    const int job_slots = 2 * workers + 16; /* a job for each worker, and as many to go on with */
+    const int spin_places = workers < cores ? workers : cores - 1;
+    const size_t jobs_at = sizeof(struct board) + (size_t)workers * sizeof(struct worker_slot);
+    const size_t spinners_at = jobs_at + (size_t)job_slots * sizeof(struct job *);
+    struct board *board =
+        arena_allocate(spinners_at + (size_t)spin_places * sizeof *board->spinners, true, error);
+    if (!board)
+        return -1;
+    board->jobs = (void *)((char *)board + jobs_at);
+    board->spinners = (void *)((char *)board + spinners_at);
+    board->workers = workers;
+    board->job_slots = job_slots;
+    board->spin_places = spin_places;
+    board->threads_per_worker = options->threads_per_worker ? options->threads_per_worker : 1;
+    board->nesting = options->nesting;
+    board->maxtasksperchild = options->maxtasksperchild;
+    board->time_limits = options->soft_time_limit > 0 || options->hard_time_limit > 0;
+    board->place = workers <= cores;
+    pool->board = board;
+    pool->free_slots = calloc((size_t)job_slots, sizeof *pool->free_slots);
+    if (!pool->free_slots)
+        return error_set(error, ERROR_MEMORY, "no memory for a pool");
+    while (pool->free_slot_count < job_slots) {
+        pool->free_slots[pool->free_slot_count] = job_slots - 1 - pool->free_slot_count;
+        pool->free_slot_count++;
+    }
+    return set_up_initializer(pool, error);
+}
+
+static int connect_helper(struct pool *pool, struct error *error)
+{
+    if (pool->options.start_method == POOL_FORK) {
+        pool->helper = helper_start(&pool->helper_socket, error);
+    } else {
+        pthread_mutex_lock(&startup_mutex);
+        pool->helper = main_helper;
+        if (main_socket >= 0)
+            pool->helper_socket = helper_connect(main_socket, error);
+        else
+            error_set(error, ERROR_BROKEN, "the pool's helper process is gone");
+        pthread_mutex_unlock(&startup_mutex);
+    }
+    return pool->helper_socket >= 0 ? 0 : -1;
+}
+
+/* A wait_condition: are all ready, or does the pool come to its end? */
+static bool all_ready(void *context)
+{
+    struct pool *pool = context;
+    bool ready = true;
+    pthread_mutex_lock(&pool->mutex);
+    for (int i = 0; i < pool->options.workers; i++)
+        ready = ready && pool->workers[i].pid != 0 &&
+                atomic_load(&pool->board->slots[i].state) == WORKER_READY;
+    pool->started = ready;
+    ready = ready || atomic_load(&pool->ended);
+    pthread_mutex_unlock(&pool->mutex);
+    return ready;
+}
+
 static int start_workers(struct pool *pool, struct error *error)
 {
-    for (int i = 0; i < pool->options.workers && !pool->broken; i++)
-        start_worker(pool, i);
-    wait_until(pool, all_ready);
+    for (int i = 0; i < pool->options.workers; i++)
+        pool->workers[i].wanted = true;
+    if (manager_start(pool, error) != 0)
+        return -1;
+    wait_until(pool, all_ready, pool, INFINITY, false);
     if (pool->start_failed) {
         errno = pool->start_failed;
         return error_set_errno(error, "cannot start %d worker processes", pool->options.workers);
     }
-    for (int i = 0; i < pool->options.workers; i++)
-        if (atomic_load(&pool->board->slots[i].state) == WORKER_FAILED)
-            return error_set(error, ERROR_TASK, "initializer %s: %s", pool->board->initializer,
-                             pool->board->slots[i].message);
-    if (pool->broken)
-        return error_set(error, ERROR_BROKEN, "%s", pool->why_broken);
-    return 0;
+    if (!pool->started && error)
+        *error = pool->end;
+    return pool->started ? 0 : -1;
+}
+
+static struct pool *allocate_pool(const struct pool_options *options, struct error *error)
+{
+    struct pool *pool = calloc(1, sizeof *pool);
+    struct worker_record *workers = calloc((size_t)options->workers, sizeof *workers);
+    if (!pool || !workers || pthread_mutex_init(&pool->mutex, NULL) != 0 ||
+        pthread_cond_init(&pool->callback_condition, NULL) != 0) {
+        error_set(error, ERROR_MEMORY, "no memory for a pool of %d workers", options->workers);
+        free(pool);
+        free(workers);
+        return NULL;
+    }
+    pool->options = *options;
+    pool->workers = workers;
+    pool->owner = getpid();
+    pool->cores = resources_cores();
+    pool->references = 1;
+    pool->helper_socket = pool->life[0] = pool->life[1] = pool->event_fd = -1;
+    pool->last_callback = &pool->callbacks;
+    return pool;
 }
 
 struct pool *pool_create(const struct pool_options *options, struct error *error)
 {
-    const double started = now();
-    if (check_options(options, error) != 0)
+    const double began = now();
+    const struct pool_options usual = {.workers = options ? 1 : resources_cores()};
+    if (!options)
+        options = &usual;
+    if (check_process(error) != 0 || check_options(options, error) != 0 ||
+        (is_worker() && start_up_in_worker(error) != 0))
         return NULL;
-    struct pool *pool = calloc(1, sizeof *pool);
-    if (!pool) {
-        error_set(error, ERROR_MEMORY, "no memory for a pool");
+    struct pool *pool = allocate_pool(options, error);
+    if (!pool)
         return NULL;
-    }
-    pool->options = *options;
-    pool->owner = getpid();
-    pool->life[0] = pool->life[1] = pool->event_fd = -1;
-    pool->own_helper.socket = -1;
-    pool->helper = &main_helper;
-    pool->next = pools;
-    pools = pool;
-
-    pool->workers = calloc((size_t)options->workers, sizeof *pool->workers);
-    pool->retired = calloc((size_t)options->workers + 1, sizeof(struct job *));
-    if (!pool->workers || !pool->retired) {
-        error_set(error, ERROR_MEMORY, "no memory for %d workers", options->workers);
-        goto failed;
-    }
     if (set_up_board(pool, error) != 0)
         goto failed;
     pool->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -424,34 +325,116 @@ struct pool *pool_create(const struct pool_options *options, struct error *error
         error_set_errno(error, "cannot create the pool's descriptors");
         goto failed;
     }
-    if (options->start_method == POOL_FORK) {
-        if (helper_start(&pool->own_helper, error) != 0)
-            goto failed;
-        pool->helper = &pool->own_helper;
-    }
-    if (pool->helper->socket < 0) {
-        error_set(error, ERROR_BROKEN, "the pool's helper process is gone");
+    if (connect_helper(pool, error) != 0 || start_workers(pool, error) != 0)
         goto failed;
-    }
-    if (start_workers(pool, error) != 0)
-        goto failed;
-    pool->statistics.startup = now() - started;
+    pool->statistics.startup = now() - began;
     return pool;
 failed:
     pool_destroy(pool);
     return NULL;
 }
 
-/* Workers end when their life line hangs up; one that is stopped or stuck is killed. */
-static void end_workers(struct pool *pool)
+/* ---- The end --------------------------------------------------------------------------------- */
+
+void pool_close(struct pool *pool)
 {
-    pool->closing = true;
-    if (pool->life[1] >= 0)
-        close(pool->life[1]);
-    pool->life[1] = -1;
-    if (pool->helper->socket >= 0 && pool->alive > 0) {
-        kill_workers(pool);
-    }
+    if (pool_check(pool, NULL) != 0)
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    pool->closed = true;
+    pthread_mutex_unlock(&pool->mutex);
+    manager_kick(pool);
+}
+
+void pool_terminate(struct pool *pool)
+{
+    if (pool_check(pool, NULL) != 0)
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    pool->terminated = true;
+    pthread_mutex_unlock(&pool->mutex);
+    manager_kick(pool);
+}
+
+void pool_interrupt(struct pool *pool)
+{
+    const int error_number = errno; /* of what the signal has interrupted */
+    atomic_store(&pool->interrupted, true);
+    manager_kick(pool);
+    errno = error_number;
+}
+
+static bool in_callback(const struct pool *pool)
+{
+    return pool->callback_thread_runs && pthread_equal(pthread_self(), pool->callback_thread);
+}
+
+/* A wait_condition. */
+static bool all_ended(void *context)
+{
+    struct pool *pool = context;
+    if (!atomic_load(&pool->ended))
+        return false;
+    pthread_mutex_lock(&pool->mutex);
+    const bool ended = !pool->callbacks && !pool->callback_running;
+    pthread_mutex_unlock(&pool->mutex);
+    return ended;
+}
+
+int pool_join(struct pool *pool, double timeout, struct error *error)
+{
+    if (pool_check(pool, error) != 0)
+        return -1;
+    pthread_mutex_lock(&pool->mutex);
+    const bool ends = pool->closed || pool->terminated || pool->end.code != ERROR_NONE ||
+                      atomic_load(&pool->interrupted);
+    const bool inside = in_callback(pool);
+    pthread_mutex_unlock(&pool->mutex);
+    if (!ends)
+        return error_set(error, ERROR_INVALID, "pool_join before pool_close or pool_terminate");
+    if (inside)
+        return error_set(error, ERROR_INVALID, "pool_join in a callback of the pool");
+    if (wait_until(pool, all_ended, pool, deadline_after(timeout), false))
+        return 0;
+    return error_set(error, ERROR_TIMEOUT, "the pool has not ended after %g s", timeout);
+}
+
+static void end_callback_thread(struct pool *pool)
+{
+    if (!pool->callback_thread_runs)
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    pool->callbacks_end = true;
+    pthread_cond_signal(&pool->callback_condition);
+    pthread_mutex_unlock(&pool->mutex);
+    if (in_callback(pool))
+        pthread_detach(pool->callback_thread); /* the pool's memory stays until it ends */
+    else
+        pthread_join(pool->callback_thread, NULL);
+}
+
+static void free_shared_parts(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    arena_free(pool->board);
+    arena_free(pool->initializer_copy);
+    pool->board = NULL;
+    pool->initializer_copy = NULL;
+    while (pool->spare_count > 0)
+        arena_free(pool->spare[--pool->spare_count]);
+    job_retire(pool, NULL);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+void pool_unreference(struct pool *pool)
+{
+    if (atomic_fetch_sub(&pool->references, 1) > 1)
+        return;
+    pthread_cond_destroy(&pool->callback_condition);
+    pthread_mutex_destroy(&pool->mutex);
+    free(pool->free_slots);
+    free(pool->workers);
+    free(pool);
 }
 
 void pool_destroy(struct pool *pool)
@@ -459,33 +442,32 @@ void pool_destroy(struct pool *pool)
     if (!pool)
         return;
     if (pool->owner == getpid()) { /* a forked copy of the program has no workers to end */
-        if (pool->board)
-            end_workers(pool);
-        helper_stop(&pool->own_helper);
+        pool_terminate(pool);
+        if (pool->manager_runs)
+            pthread_join(pool->manager, NULL);
+        end_callback_thread(pool);
+        if (pool->options.start_method == POOL_FORK)
+            stop_helper(&pool->helper, &pool->helper_socket);
+        free_shared_parts(pool);
     }
-    for (struct pool **link = &pools; *link; link = &(*link)->next)
-        if (*link == pool) {
-            *link = pool->next;
-            break;
-        }
-    for (int i = 0; pool->retired && i <= pool->options.workers; i++)
-        arena_free(pool->retired[i]);
-    free(pool->retired);
-    arena_free(pool->initializer_copy);
-    arena_free(pool->board);
-    if (pool->life[0] >= 0)
-        close(pool->life[0]);
-    if (pool->event_fd >= 0)
-        close(pool->event_fd);
-    free(pool->workers);
-    free(pool);
+    const int descriptors[] = {pool->helper_socket, pool->life[0], pool->life[1], pool->event_fd};
+    for (int i = 0; i < 4; i++)
+        if (descriptors[i] >= 0)
+            close(descriptors[i]);
+    pool->helper_socket = pool->life[0] = pool->life[1] = pool->event_fd = -1;
+    pool_unreference(pool);
 }
 
-/* ---- What there is to know ----------------------------------------------------------------- */
+/* ---- What there is to know ------------------------------------------------------------------- */
 
 struct pool_statistics pool_statistics(struct pool *pool)
 {
-    return pool->statistics;
+    pthread_mutex_lock(&pool->mutex);
+    struct pool_statistics statistics = pool->statistics;
+    for (int i = 0; i < pool->options.workers; i++)
+        statistics.wakeups += atomic_load(&pool->board->slots[i].wakeups);
+    pthread_mutex_unlock(&pool->mutex);
+    return statistics;
 }
 
 int pool_workers(const struct pool *pool)
@@ -500,12 +482,15 @@ enum pool_start_method pool_start_method(const struct pool *pool)
 
 void pool_pids(struct pool *pool, pid_t *pids)
 {
+    pthread_mutex_lock(&pool->mutex);
     for (int i = 0; i < pool->options.workers; i++)
         pids[i] = pool->workers[i].pid;
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 double pool_cpu_seconds(struct pool *pool)
 {
+    pthread_mutex_lock(&pool->mutex);
     double seconds = pool->cpu_of_dead;
     for (int i = 0; i < pool->options.workers; i++) {
         struct timespec used;
@@ -514,5 +499,6 @@ double pool_cpu_seconds(struct pool *pool)
             clock_gettime(clock, &used) == 0)
             seconds += (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
     }
+    pthread_mutex_unlock(&pool->mutex);
     return seconds;
 }

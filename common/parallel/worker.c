@@ -2,10 +2,13 @@
 #include "common/parallel/resources.h"
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/futex.h>
+#include <math.h>
 #include <omp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -17,6 +20,8 @@
 /* The task thread's view of a call. */
 struct pool_task {
     size_t index;
+    const struct worker_slot *slot; /* with time limits, else NULL */
+    uint64_t started;
     char message[sizeof((struct error *)0)->message];
 };
 
@@ -24,18 +29,43 @@ struct worker {
     struct worker_start start;
     struct board *board;
     struct worker_slot *slot;
+    int look_at; /* on the board, first */
+    long chunks_done;
 };
 
-long futex(_Atomic uint32_t *word, int operation, uint32_t value)
+static int levels = POOL_MAX_NESTING + 1; /* of pools that this process may have */
+static pid_t worker_pid;                  /* so that a process forked by a task is not a worker */
+
+int nesting_allowed(void)
 {
-    return syscall(SYS_futex, word, operation, value, NULL, NULL, 0);
+    return levels;
+}
+
+bool is_worker(void)
+{
+    return worker_pid == getpid();
+}
+
+long futex(_Atomic uint32_t *word, int operation, uint32_t value, double timeout)
+{
+    struct timespec time = {0};
+    if (timeout < 1e9) { /* thirty years are as good as for ever */
+        time.tv_sec = (time_t)timeout;
+        time.tv_nsec = (long)((timeout - (double)time.tv_sec) * 1e9);
+    }
+    return syscall(SYS_futex, word, operation, value, timeout < 1e9 ? &time : NULL, NULL, 0);
+}
+
+uint64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
 double now(void)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+    return 1e-9 * (double)now_ns();
 }
 
 /* ---- Registered functions ------------------------------------------------------------------ */
@@ -97,6 +127,12 @@ int pool_task_fail(struct pool_task *task, const char *format, ...)
     return -1;
 }
 
+bool pool_task_overdue(const struct pool_task *task)
+{
+    return task->slot &&
+           atomic_load_explicit(&task->slot->overdue, memory_order_relaxed) == task->started;
+}
+
 static void note_error(struct job_slot *slot, const struct pool_task *task)
 {
     const uint32_t current = atomic_load_explicit(&slot->current, memory_order_relaxed);
@@ -116,32 +152,47 @@ static const void *element(const struct pool_column *column, size_t i)
     return data + (column->offsets ? column->offsets[i] : i * column->size);
 }
 
-/* The tasks of one chunk, until one fails: as in Python that ends its chunk. Returns how many
- * were completed. */
-static uint32_t run_chunk(const struct job *job, struct job_slot *slot, pool_function *function,
-                          size_t chunk)
+/* The parent looks at the clock of a task that has a limit. */
+static void start_clock(struct worker *worker, struct pool_task *task)
 {
-    const size_t first = chunk * job->chunksize;
-    const size_t end = chunk + 1 == job->chunk_count ? job->tasks : first + job->chunksize;
-    const void *arguments[POOL_MAX_COLUMNS];
-    struct pool_task task = {.message = ""};
+    task->slot = worker->slot;
+    task->started = now_ns();
+    atomic_store_explicit(&worker->slot->started, task->started, memory_order_release);
+}
 
-    for (size_t i = first; i < end; i++) {
+/* The tasks of one chunk, until one fails: as in Python that ends its chunk. A worker that died
+ * may have done some of them; the chunk goes on where it ended. */
+static void run_chunk(struct worker *worker, const struct job *job, struct job_slot *slot,
+                      pool_function *function, size_t chunk)
+{
+    _Atomic uint32_t *completed = &job->chunks[chunk].completed;
+    const size_t first = chunk_first(job, chunk), end = first + chunk_tasks(job, chunk);
+    const bool time_limits = worker->board->time_limits;
+    const void *arguments[POOL_MAX_COLUMNS];
+    struct pool_task task; /* its message is long, and nearly never used */
+    task.slot = NULL;
+    task.message[0] = '\0';
+
+    for (size_t i = first + atomic_load_explicit(completed, memory_order_relaxed); i < end; i++) {
         for (size_t c = 0; c < job->column_count; c++)
             arguments[c] = element(&job->columns[c], i);
         char *result = job->results.data;
         if (result)
             result += job->results.offsets ? job->results.offsets[i] : i * job->results.size;
-        task.index = i;
+        task.index = job->first_index + i;
+        if (time_limits)
+            start_clock(worker, &task);
         const int failed = function(arguments, result, &task);
         if (failed) {
             if (task.message[0] == '\0')
                 snprintf(task.message, sizeof task.message, "returned %d", failed);
             note_error(slot, &task);
-            return (uint32_t)(i - first);
+            break;
         }
+        atomic_store_explicit(completed, (uint32_t)(i + 1 - first), memory_order_release);
     }
-    return (uint32_t)(end - first);
+    if (time_limits)
+        atomic_store_explicit(&worker->slot->started, 0, memory_order_release);
 }
 
 /* Claims a chunk nobody has. The counter only says where to try; the compare-and-swap decides,
@@ -169,79 +220,130 @@ static void add(_Atomic uint64_t *counter, uint64_t value)
                           memory_order_relaxed);
 }
 
-/* Claims and runs chunks of one job until there are none. Were there any? */
-static bool work_on(struct worker *worker, struct job *job)
+/* Wakes threads of the parent that sleep. The fence orders what was stored before against their
+ * flags: either they see our result before they sleep, or we see that they sleep. */
+static void tell_parent(struct worker *worker)
 {
-    struct job_slot *slot = &job->slots[worker->start.slot];
+    struct board *board = worker->board;
+    const uint64_t one = 1;
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&board->listeners) > 0) {
+        atomic_fetch_add(&board->news, 1);
+        futex(&board->news, FUTEX_WAKE, INT_MAX, INFINITY);
+        add(&worker->slot->wakeups, 1);
+    }
+    if (atomic_load(&board->manager_listens) && atomic_exchange(&board->manager_listens, 0)) {
+        while (write(worker->start.event_fd, &one, sizeof one) < 0 && errno == EINTR)
+            ;
+        add(&worker->slot->wakeups, 1);
+    }
+}
+
+/* Claims and runs chunks of one job until there are none. Returns how many. */
+static size_t work_on(struct worker *worker, struct job *job)
+{
+    const int own = worker->start.slot;
+    struct job_slot *slot = &job->slots[own < job->slot_count ? own : 0];
     const uint32_t id = worker->start.id;
     pool_function *function = NULL;
-    double last = 0;
-    size_t chunk;
+    size_t chunk, done = 0;
+    uint64_t last = 0;
 
     while (claim(job, id, &chunk)) {
         if (!function) {
-            last = now();
+            last = now_ns();
             function = pool_find(job->function);
         }
-        job->chunks[chunk].completed = run_chunk(job, slot, function, chunk);
+        run_chunk(worker, job, slot, function, chunk);
         if (__fpending(stdout) > 0) /* what a task printed is not lost with its worker */
             fflush(stdout);
-        const double time = now();
-        add(&slot->busy_ns, (uint64_t)((time - last) * 1e9));
+        const uint64_t time = now_ns();
+        add(&slot->busy_ns, time - last);
         add(&worker->slot->chunks_done, 1);
         last = time;
+        done++;
         atomic_store_explicit(&job->chunks[chunk].owner, id | CHUNK_DONE, memory_order_release);
+        if (++worker->chunks_done == worker->board->maxtasksperchild)
+            break;
     }
-    return function != NULL;
+    return done;
 }
 
-/* Wakes the parent if it sleeps. The fence orders what was stored before against the parent's
- * flag: either the parent sees our result before it sleeps, or we see that it sleeps. */
-static void tell_parent(struct worker *worker)
+/* The last worker to have counted its chunks tells the parent. */
+static void count_finished(struct worker *worker, struct job *job, size_t done)
 {
-    const uint64_t one = 1;
-    atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&worker->board->parent_parked, memory_order_relaxed) &&
-        atomic_exchange(&worker->board->parent_parked, 0))
-        while (write(worker->start.event_fd, &one, sizeof one) < 0 && errno == EINTR)
-            ;
+    const size_t finished = atomic_fetch_add(&job->finished, done) + done;
+    if (finished == job->chunk_count || atomic_load(&job->uncertain))
+        tell_parent(worker);
 }
 
 /* One look at every job on the board. A job is announced in slot->job before it is touched, and
- * then looked for again, so that the parent never frees one that a worker is looking at. */
+ * then looked for again, so that the parent never frees one that a worker is looking at. Each look
+ * begins where the last one found something, so that every job gets its turn. */
 static bool look_for_work(struct worker *worker)
 {
+    struct board *board = worker->board;
     bool worked = false;
-    for (int i = 0; i < JOB_SLOTS; i++) {
-        struct job *job = atomic_load(&worker->board->jobs[i]);
+    int i = worker->look_at;
+    for (int looks = 0; looks < board->job_slots;
+         looks++, i = i + 1 < board->job_slots ? i + 1 : 0) {
+        struct job *job = atomic_load_explicit(&board->jobs[i], memory_order_relaxed);
         if (!job)
             continue;
         atomic_store(&worker->slot->job, job);
-        if (atomic_load(&worker->board->jobs[i]) == job && work_on(worker, job))
-            worked = true;
+        if (atomic_load(&board->jobs[i]) == job) {
+            const size_t done = work_on(worker, job);
+            if (done > 0) {
+                worked = true;
+                worker->look_at = i;
+                count_finished(worker, job, done);
+            }
+        }
         atomic_store_explicit(&worker->slot->job, NULL, memory_order_release);
+        if (worker->chunks_done == board->maxtasksperchild && board->maxtasksperchild > 0)
+            break;
     }
     return worked;
+}
+
+/* Where a core is idle a worker looks for work for a moment before it sleeps. Its place among the
+ * spinning ones carries its id: the parent clears it should the worker die there. */
+static _Atomic uint32_t *spin_place(struct worker *worker)
+{
+    struct board *board = worker->board;
+    if (board->spin_places == 0)
+        return NULL;
+    _Atomic uint32_t *place = &board->spinners[worker->start.slot % board->spin_places];
+    uint32_t nobody = 0;
+    return atomic_compare_exchange_strong(place, &nobody, worker->start.id) ? place : NULL;
+}
+
+static bool spin(const struct board *board, uint32_t heard)
+{
+    const double until = now() + SPIN;
+    do
+        for (int i = 0; i < 64; i++) {
+            if (atomic_load_explicit(&board->bell, memory_order_acquire) != heard)
+                return true;
+            cpu_relax();
+        }
+    while (now() < until);
+    return false;
 }
 
 /* Until the bell differs from `heard`: a short while awake where a core is idle, then asleep. */
 static void rest(struct worker *worker, uint32_t heard)
 {
     struct board *board = worker->board;
-    if (board->spin > 0) {
-        const double until = now() + board->spin;
-        do
-            for (int i = 0; i < 64; i++) {
-                if (atomic_load_explicit(&board->bell, memory_order_acquire) != heard)
-                    return;
-#ifdef __x86_64__
-                __builtin_ia32_pause();
-#endif
-            }
-        while (now() < until);
+    _Atomic uint32_t *place = spin_place(worker);
+    if (place) {
+        const bool rung = spin(board, heard);
+        atomic_store(place, 0);
+        if (rung)
+            return;
     }
     atomic_store(&worker->slot->parked, 1);
-    futex(&board->bell, FUTEX_WAIT, heard); /* returns at once if the bell has changed */
+    futex(&board->bell, FUTEX_WAIT, heard, INFINITY); /* at once if the bell has changed */
     atomic_store(&worker->slot->parked, 0);
 }
 
@@ -249,7 +351,7 @@ static int initialize(struct worker *worker)
 {
     struct board *board = worker->board;
     const void *arguments[] = {board->initializer_argument};
-    struct pool_task task = {.message = ""};
+    struct pool_task task = {.slot = NULL};
     if (board->initializer[0] == '\0')
         return 0;
     const int failed = pool_find(board->initializer)(arguments, NULL, &task);
@@ -271,6 +373,23 @@ static void lose_worker(void *unused)
     _exit(1);
 }
 
+/* The worker has done as many chunks as it may. It holds none, so nothing is lost. */
+_Noreturn static void retire(struct worker *worker)
+{
+    atomic_store(&worker->slot->state, WORKER_RETIRED);
+    _exit(0);
+}
+
+/* SIGUSR1 says that the soft time limit is over. Shared memory has said so already; the signal is
+ * for a system call that the task may be in, so it must reach the thread that runs the tasks. */
+static pthread_t tasks_run_in;
+
+static void pass_on(int number)
+{
+    if (!pthread_equal(pthread_self(), tasks_run_in))
+        pthread_kill(tasks_run_in, number);
+}
+
 /* The thread that runs the tasks. It is a new thread in every worker, because libgomp keeps its
  * thread team in the thread that made it: a forked copy of such a thread would wait for team
  * members that were not forked with it. */
@@ -283,6 +402,7 @@ static void *task_thread(void *argument)
     if (openblas_set_num_threads)
         openblas_set_num_threads(worker->board->threads_per_worker);
 
+    tasks_run_in = pthread_self();
     const bool ready = initialize(worker) == 0;
     atomic_store(&worker->slot->state, ready ? WORKER_READY : WORKER_FAILED);
     tell_parent(worker);
@@ -291,10 +411,12 @@ static void *task_thread(void *argument)
     pthread_cleanup_push(lose_worker, NULL);
     for (;;) {
         const uint32_t heard = atomic_load(&worker->board->bell);
-        if (look_for_work(worker))
-            tell_parent(worker);
-        else
+        if (look_for_work(worker)) {
+            if (worker->chunks_done == worker->board->maxtasksperchild)
+                retire(worker);
+        } else {
             rest(worker, heard);
+        }
     }
     pthread_cleanup_pop(0);
     return NULL;
@@ -305,16 +427,25 @@ _Noreturn void worker_main(const struct worker_start *start)
     struct worker worker = {
         .start = *start, .board = start->board, .slot = &start->board->slots[start->slot]};
     struct pollfd life = {.fd = start->life_fd};
+    const struct sigaction soft_limit = {.sa_handler = pass_on}; /* no SA_RESTART */
+    sigset_t usr1;
     pthread_attr_t attributes;
     pthread_t thread;
     char name[16];
 
+    levels = start->board->nesting;
+    worker_pid = getpid();
     snprintf(name, sizeof name, "worker-%d", start->slot);
     prctl(PR_SET_NAME, name);
+    if (start->board->time_limits)
+        sigaction(SIGUSR1, &soft_limit, NULL);
     if (pthread_attr_init(&attributes) != 0 ||
         pthread_attr_setstacksize(&attributes, TASK_STACK) != 0 ||
         pthread_create(&thread, &attributes, task_thread, &worker) != 0)
         _exit(1);
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &usr1, NULL); /* it is for the other thread */
     /* Nothing is ever written to the life line: it hangs up when the program closes it, or ends
      * in whatever way. _exit, because the program's exit handlers are not the worker's. */
     while (!(life.revents & (POLLHUP | POLLERR | POLLNVAL)))

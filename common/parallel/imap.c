@@ -1,0 +1,257 @@
+#include "common/parallel/internal.h"
+#include <stdlib.h>
+
+/* An iterator is a window of jobs of one chunk each: when the results of one have all been asked
+ * for, the source is asked for another chunk. */
+
+struct entry {
+    struct pool_result *result;
+    size_t first, count; /* tasks */
+    size_t position;     /* the next one to be answered */
+};
+
+struct pool_iterator {
+    struct pool *pool;
+    pool_function *function;
+    pool_source *source;
+    void *context;
+    size_t argument_size, result_size, chunksize, buffersize;
+    bool ordered;
+    struct entry *entries; /* [buffersize]; a ring if ordered, else in any order */
+    size_t head, count;
+    struct entry *current; /* whose results are being answered, or NULL */
+    char *arguments;       /* of one chunk */
+    size_t taken;          /* from the source */
+    bool exhausted;        /* nothing more will be taken */
+    struct error end;      /* why the iteration ends early; code 0: it does not */
+};
+
+int pool_from_array(void *context, void *argument)
+{
+    struct pool_array *array = context;
+    if (array->next >= array->count)
+        return 0;
+    memcpy(argument, (const char *)array->data + array->next * array->size, array->size);
+    array->next++;
+    return 1;
+}
+
+static struct entry *entry_at(const struct pool_iterator *iterator, size_t i)
+{
+    return &iterator->entries[(iterator->head + i) % iterator->buffersize];
+}
+
+static void end_early(struct pool_iterator *iterator, const struct error *why)
+{
+    iterator->end = *why;
+    iterator->exhausted = true;
+}
+
+/* One chunk from the source. Returns how many arguments that is. */
+static size_t take_chunk(struct pool_iterator *iterator)
+{
+    size_t count = 0;
+    while (count < iterator->chunksize) {
+        const int more = iterator->source(iterator->context,
+                                          iterator->arguments + count * iterator->argument_size);
+        if (more < 0)
+            error_set(&iterator->end, ERROR_TASK, "the source of the arguments failed after %zu",
+                      iterator->taken + count);
+        iterator->exhausted = more <= 0;
+        if (more <= 0)
+            break;
+        count++;
+    }
+    return count;
+}
+
+static void fill_window(struct pool_iterator *iterator)
+{
+    while (!iterator->exhausted && iterator->count < iterator->buffersize) {
+        const size_t count = take_chunk(iterator);
+        const struct pool_column column = {.data = iterator->arguments,
+                                           .size = iterator->argument_size};
+        const struct work work = {.function = iterator->function,
+                                  .columns = &column,
+                                  .column_count = 1,
+                                  .results = {.size = iterator->result_size},
+                                  .keep_results = true,
+                                  .tasks = count,
+                                  .chunksize = count,
+                                  .first_index = iterator->taken};
+        struct error error;
+        if (count == 0)
+            return;
+        struct pool_result *result = submit_chunk(iterator->pool, &work, &error);
+        if (!result) {
+            end_early(iterator, &error);
+            return;
+        }
+        *entry_at(iterator, iterator->count++) =
+            (struct entry){.result = result, .first = iterator->taken, .count = count};
+        iterator->taken += count;
+    }
+}
+
+/* Results stay in the job until they are asked for. */
+static void drop_current(struct pool_iterator *iterator)
+{
+    struct entry *entry = iterator->current;
+    pthread_mutex_lock(&iterator->pool->mutex);
+    iterator->pool->statistics.bytes_copied += entry->count * iterator->result_size;
+    pthread_mutex_unlock(&iterator->pool->mutex);
+    pool_result_free(entry->result);
+    iterator->count--;
+    if (iterator->ordered)
+        iterator->head = (iterator->head + 1) % iterator->buffersize;
+    else
+        *entry = *entry_at(iterator, iterator->count);
+    iterator->current = NULL;
+}
+
+/* A wait_condition: is there an entry to answer from? */
+static bool find_current(void *context)
+{
+    struct pool_iterator *iterator = context;
+    const size_t candidates = iterator->ordered ? 1 : iterator->count;
+    for (size_t i = 0; i < candidates; i++)
+        if (pool_result_ready(entry_at(iterator, i)->result)) {
+            iterator->current = entry_at(iterator, i);
+            return true;
+        }
+    return false;
+}
+
+static int answer(struct pool_iterator *iterator, void *result, size_t *index, struct error *error)
+{
+    struct entry *entry = iterator->current;
+    const struct job *job = entry->result->job;
+    const size_t task = entry->position++;
+    const enum pool_task_state state = job_task_state(job, task);
+    if (state == POOL_TASK_CANCELLED) { /* the pool has come to its end */
+        end_early(iterator, &entry->result->error);
+        if (error)
+            *error = iterator->end;
+        return -1;
+    }
+    *index = entry->first + task;
+    if (state == POOL_TASK_DONE) {
+        if (iterator->result_size > 0)
+            memcpy(result, (const char *)job->results.data + task * iterator->result_size,
+                   iterator->result_size);
+        return 1;
+    }
+    if (state == POOL_TASK_NOT_RUN)
+        error_set(error, ERROR_NOT_RUN, "%s: task %zu was not run, since task %zu was not done",
+                  job->function, *index, entry->result->error.task);
+    else if (error)
+        *error = entry->result->error;
+    if (error)
+        error->task = *index;
+    return -1;
+}
+
+int pool_iterator_next(struct pool_iterator *iterator, void *result, size_t *index, double timeout,
+                       struct error *error)
+{
+    size_t ignored;
+    struct pool *pool = iterator->pool;
+    if (!index)
+        index = &ignored;
+    *index = SIZE_MAX;
+    if (iterator->current && iterator->current->position == iterator->current->count)
+        drop_current(iterator);
+    fill_window(iterator);
+    if (iterator->count == 0 && iterator->end.code == ERROR_NONE)
+        return 0;
+    if (iterator->count == 0) {
+        if (error)
+            *error = iterator->end;
+        return -1;
+    }
+    if (!iterator->current && !wait_until(pool, find_current, iterator, deadline_after(timeout),
+                                          pool->options.workers < pool->cores))
+        return error_set(error, ERROR_TIMEOUT, "no result after %g s", timeout);
+    return answer(iterator, result, index, error);
+}
+
+void pool_iterator_free(struct pool_iterator *iterator)
+{
+    if (!iterator)
+        return;
+    for (size_t i = 0; i < iterator->count; i++) {
+        pool_result_cancel(entry_at(iterator, i)->result);
+        pool_result_free(entry_at(iterator, i)->result);
+    }
+    pool_unreference(iterator->pool);
+    free(iterator->entries);
+    free(iterator->arguments);
+    free(iterator);
+}
+
+static struct pool_iterator *create(struct pool *pool, struct pool_iterator options,
+                                    struct error *error)
+{
+    size_t bytes;
+    if (pool_check(pool, error) != 0 || check_task_function(options.function, error) != 0)
+        return NULL;
+    if (!options.source || options.chunksize == 0 || options.chunksize > UINT32_MAX) {
+        error_set(error, ERROR_INVALID, "imap: %s",
+                  options.source ? "chunksize must be 1 to 4294967295" : "the source is NULL");
+        return NULL;
+    }
+    if (__builtin_mul_overflow(options.chunksize, options.argument_size, &bytes)) {
+        error_set(error, ERROR_INVALID, "imap: a chunk of %zu arguments of %zu bytes overflows",
+                  options.chunksize, options.argument_size);
+        return NULL;
+    }
+    if (options.buffersize == 0)
+        options.buffersize = 4 * (size_t)pool->options.workers;
+    struct pool_iterator *iterator = malloc(sizeof *iterator);
+    options.entries = calloc(options.buffersize, sizeof *options.entries);
+    options.arguments = malloc(bytes > 0 ? bytes : 1);
+    if (!iterator || !options.entries || !options.arguments) {
+        error_set(error, ERROR_MEMORY, "imap: no memory for %zu chunks", options.buffersize);
+        free(iterator);
+        free(options.entries);
+        free(options.arguments);
+        return NULL;
+    }
+    *iterator = options;
+    iterator->pool = pool;
+    atomic_fetch_add(&pool->references, 1);
+    fill_window(iterator);
+    return iterator;
+}
+
+struct pool_iterator *pool_imap(struct pool *pool, pool_function *function, pool_source *source,
+                                void *context, size_t argument_size, size_t result_size,
+                                size_t chunksize, size_t buffersize, struct error *error)
+{
+    return create(pool,
+                  (struct pool_iterator){.function = function,
+                                         .source = source,
+                                         .context = context,
+                                         .argument_size = argument_size,
+                                         .result_size = result_size,
+                                         .chunksize = chunksize,
+                                         .buffersize = buffersize,
+                                         .ordered = true},
+                  error);
+}
+
+struct pool_iterator *pool_imap_unordered(struct pool *pool, pool_function *function,
+                                          pool_source *source, void *context, size_t argument_size,
+                                          size_t result_size, size_t chunksize, size_t buffersize,
+                                          struct error *error)
+{
+    return create(pool,
+                  (struct pool_iterator){.function = function,
+                                         .source = source,
+                                         .context = context,
+                                         .argument_size = argument_size,
+                                         .result_size = result_size,
+                                         .chunksize = chunksize,
+                                         .buffersize = buffersize},
+                  error);
+}

@@ -1,0 +1,310 @@
+#include "common/parallel/internal.h"
+#include "common/parallel/shared_memory.h"
+#include <stdlib.h>
+
+/* ---- What is to be done --------------------------------------------------------------------- */
+
+/* The bytes of a column of n elements. False where the sizes overflow or the offsets descend. */
+static bool column_bytes(const struct pool_column *column, size_t n, size_t *bytes)
+{
+    if (column->offsets) {
+        for (size_t i = 0; i < n; i++)
+            if (column->offsets[i] > column->offsets[i + 1])
+                return false;
+        *bytes = column->offsets[n];
+        return true;
+    }
+    return !__builtin_mul_overflow(column->size, column->constant ? 1 : n, bytes);
+}
+
+static struct pool_column results_as_column(const struct pool_results *results)
+{
+    return (struct pool_column){
+        .data = results->data, .size = results->size, .offsets = results->offsets};
+}
+
+int check_task_function(pool_function *function, struct error *error)
+{
+    if (!function)
+        return error_set(error, ERROR_INVALID, "the task function is NULL");
+    return check_registered(function, "the task function", error);
+}
+
+int work_check(const struct work *work, struct error *error)
+{
+    size_t bytes;
+    if (check_task_function(work->function, error) != 0)
+        return -1;
+    if (work->column_count < 1 || work->column_count > POOL_MAX_COLUMNS)
+        return error_set(error, ERROR_INVALID, "%zu columns of arguments: 1 to %d are possible",
+                         work->column_count, POOL_MAX_COLUMNS);
+    if (!work->columns)
+        return error_set(error, ERROR_INVALID, "the columns of arguments are NULL");
+    for (size_t c = 0; c < work->column_count; c++) {
+        if (!column_bytes(&work->columns[c], work->tasks, &bytes))
+            return error_set(error, ERROR_INVALID,
+                             "%zu arguments of %zu bytes overflow, or their offsets descend",
+                             work->tasks, work->columns[c].size);
+        if (!work->columns[c].data && bytes > 0)
+            return error_set(error, ERROR_INVALID, "column %zu of the arguments is NULL", c);
+    }
+    const struct pool_column results = results_as_column(&work->results);
+    if (!column_bytes(&results, work->tasks, &bytes))
+        return error_set(error, ERROR_INVALID,
+                         "%zu results of %zu bytes overflow, or their offsets descend", work->tasks,
+                         results.size);
+    if (!results.data && bytes > 0 && !work->keep_results)
+        return error_set(error, ERROR_INVALID, "the results are NULL");
+    return 0;
+}
+
+/* ---- Memory for jobs ------------------------------------------------------------------------ */
+
+/* Small jobs are many, and are kept for the next ones. */
+static void *job_memory(struct pool *pool, size_t size, size_t *got, struct error *error)
+{
+    void *memory = NULL;
+    *got = size < SPARE_SIZE ? SPARE_SIZE : size;
+    if (*got == SPARE_SIZE) {
+        pthread_mutex_lock(&pool->mutex);
+        if (pool->spare_count > 0)
+            memory = pool->spare[--pool->spare_count];
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    return memory ? memory : arena_allocate(*got, false, error);
+}
+
+static void job_free(struct pool *pool, struct job *job)
+{
+    if (job->size == SPARE_SIZE && pool->spare_count < SPARE_JOBS && pool->board)
+        pool->spare[pool->spare_count++] = job;
+    else
+        arena_free(job);
+}
+
+static bool job_is_looked_at(const struct pool *pool, const struct job *job)
+{
+    for (int w = 0; pool->board && w < pool->options.workers; w++)
+        if (atomic_load(&pool->board->slots[w].job) == job)
+            return true;
+    return false;
+}
+
+void job_retire(struct pool *pool, struct job *job)
+{
+    if (job) {
+        job->retired = pool->retired;
+        pool->retired = job;
+    }
+    for (struct job **link = &pool->retired; *link;) {
+        struct job *retired = *link;
+        if (job_is_looked_at(pool, retired)) {
+            link = &retired->retired;
+        } else {
+            *link = retired->retired;
+            job_free(pool, retired);
+        }
+    }
+}
+
+/* ---- The plan: one allocation holds the job ------------------------------------------------- */
+
+/* Its description, its slots and chunks, then copies of all columns, offsets and results that do
+ * not live in shared memory. `size` grows as parts are placed; a sum that overflows stays at
+ * SIZE_MAX, which no allocation can serve. */
+static size_t place_part(size_t *size, size_t bytes)
+{
+    const size_t at = *size;
+    size_t padded, sum;
+    if (__builtin_add_overflow(bytes, CACHE_LINES - 1, &padded) ||
+        __builtin_add_overflow(at, padded / CACHE_LINES * CACHE_LINES, &sum))
+        sum = SIZE_MAX;
+    *size = sum;
+    return at;
+}
+
+static size_t place_parts(size_t *size, size_t count, size_t bytes)
+{
+    size_t all;
+    return place_part(size, __builtin_mul_overflow(count, bytes, &all) ? SIZE_MAX : all);
+}
+
+struct part { /* something that the workers must see */
+    const void *data;
+    size_t bytes, at;
+    bool shared;
+};
+
+static struct part plan_part(size_t *size, const void *data, size_t bytes)
+{
+    struct part part = {.data = data, .bytes = bytes};
+    part.shared = part.bytes == 0 || (data && shared_memory_contains(data, bytes));
+    if (!part.shared)
+        part.at = place_part(size, bytes);
+    return part;
+}
+
+struct plan {
+    size_t size, chunk_count, slot_count;
+    size_t slots_at, chunks_at;
+    struct part columns[POOL_MAX_COLUMNS + 1], offsets[POOL_MAX_COLUMNS + 1]; /* last: results */
+};
+
+static void plan_job(struct plan *plan, const struct pool *pool, const struct work *work)
+{
+    plan->size = 0;
+    plan->chunk_count = work->tasks / work->chunksize + (work->tasks % work->chunksize != 0);
+    plan->slot_count = plan->chunk_count == 1 ? 1 : (size_t)pool->options.workers;
+    place_part(&plan->size, sizeof(struct job));
+    plan->slots_at = place_parts(&plan->size, plan->slot_count, sizeof(struct job_slot));
+    plan->chunks_at = place_parts(&plan->size, plan->chunk_count, sizeof(struct chunk));
+    for (size_t c = 0; c <= work->column_count; c++) {
+        const struct pool_column column =
+            c < work->column_count ? work->columns[c] : results_as_column(&work->results);
+        size_t bytes = 0;
+        column_bytes(&column, work->tasks, &bytes);
+        plan->columns[c] = plan_part(&plan->size, column.data, bytes);
+        plan->offsets[c] = plan_part(&plan->size, column.offsets,
+                                     column.offsets ? (work->tasks + 1) * sizeof(size_t) : 0);
+    }
+}
+
+/* Where the workers find a part: where it is, or its copy in the job. */
+static void *part_address(const struct part *part, char *job)
+{
+    return part->shared ? (void *)(uintptr_t)part->data : job + part->at;
+}
+
+static void *copy_in(const struct part *part, char *job, uint64_t *copied)
+{
+    if (!part->shared) {
+        memcpy(job + part->at, part->data, part->bytes);
+        *copied += part->bytes;
+    }
+    return part_address(part, job);
+}
+
+struct job *job_build(struct pool *pool, const struct work *work, uint64_t *copied,
+                      struct error *error)
+{
+    struct plan plan;
+    size_t got;
+    plan_job(&plan, pool, work);
+    char *memory = job_memory(pool, plan.size, &got, error);
+    if (!memory)
+        return NULL;
+    struct job *job = (struct job *)(void *)memory;
+    memset(memory, 0, plan.chunks_at + plan.chunk_count * sizeof(struct chunk));
+    job->size = got;
+    job->tasks = work->tasks;
+    job->chunksize = work->chunksize;
+    job->chunk_count = plan.chunk_count;
+    job->column_count = work->column_count;
+    job->first_index = work->first_index;
+    job->slots = (struct job_slot *)(void *)(memory + plan.slots_at);
+    job->slot_count = (int)plan.slot_count;
+    job->chunks = (struct chunk *)(void *)(memory + plan.chunks_at);
+    snprintf(job->function, NAME_LENGTH, "%s", pool_name(work->function));
+    for (size_t c = 0; c < work->column_count; c++) {
+        job->columns[c] = work->columns[c];
+        job->columns[c].data = copy_in(&plan.columns[c], memory, copied);
+        job->columns[c].offsets = copy_in(&plan.offsets[c], memory, copied);
+    }
+    job->results = work->results;
+    job->results.data = part_address(&plan.columns[work->column_count], memory);
+    job->results.offsets = copy_in(&plan.offsets[work->column_count], memory, copied);
+    return job;
+}
+
+/* ---- What came of it ------------------------------------------------------------------------ */
+
+size_t chunk_first(const struct job *job, size_t i)
+{
+    return i * job->chunksize;
+}
+
+size_t chunk_tasks(const struct job *job, size_t i)
+{
+    const size_t after = job->tasks - i * job->chunksize;
+    return after < job->chunksize ? after : job->chunksize;
+}
+
+bool job_is_done(const struct job *job, _Atomic size_t *position)
+{
+    size_t i = atomic_load_explicit(position, memory_order_relaxed);
+    while (i < job->chunk_count &&
+           atomic_load_explicit(&job->chunks[i].owner, memory_order_acquire) &
+               (CHUNK_DONE | CHUNK_GIVEN_UP))
+        i++;
+    atomic_store_explicit(position, i, memory_order_relaxed);
+    return i == job->chunk_count;
+}
+
+/* The results of the tasks first .. end-1, and not a byte outside them: offsets need not begin
+ * at 0, and what lies before belongs to nobody. */
+static uint64_t copy_results(const struct job *job, const struct pool_results *results,
+                             size_t first, size_t end)
+{
+    const size_t from = results->offsets ? results->offsets[first] : first * results->size;
+    const size_t to = results->offsets ? results->offsets[end] : end * results->size;
+    if (to > from)
+        memcpy((char *)results->data + from, (char *)job->results.data + from, to - from);
+    return to - from;
+}
+
+uint64_t job_copy_results(const struct job *job, const struct pool_results *results)
+{
+    uint64_t copied = 0;
+    size_t whole = 0; /* chunks in a row that were completed: they are copied in one piece */
+    if (!results->data || results->data == job->results.data)
+        return 0;
+    for (size_t i = 0; i < job->chunk_count; i++) {
+        const size_t first = chunk_first(job, i);
+        const size_t completed = atomic_load(&job->chunks[i].completed);
+        if (completed == chunk_tasks(job, i)) {
+            whole++;
+            continue;
+        }
+        copied += copy_results(job, results, chunk_first(job, i - whole), first + completed);
+        whole = 0;
+    }
+    if (whole > 0)
+        copied +=
+            copy_results(job, results, chunk_first(job, job->chunk_count - whole), job->tasks);
+    return copied;
+}
+
+enum pool_task_state job_task_state(const struct job *job, size_t task)
+{
+    const size_t i = task / job->chunksize, within = task - chunk_first(job, i);
+    const size_t completed = atomic_load(&job->chunks[i].completed);
+    const uint32_t owner = atomic_load(&job->chunks[i].owner);
+    const bool given_up = !(owner & CHUNK_DONE);
+    if (within < completed)
+        return POOL_TASK_DONE;
+    if (given_up && (owner & ~CHUNK_GIVEN_UP) == POOL_TASK_CANCELLED)
+        return POOL_TASK_CANCELLED;
+    if (within > completed)
+        return POOL_TASK_NOT_RUN;
+    return given_up ? (enum pool_task_state)(owner & ~CHUNK_GIVEN_UP) : POOL_TASK_FAILED;
+}
+
+const char *job_error_message(const struct job *job, size_t index)
+{
+    for (int w = 0; w < job->slot_count; w++) {
+        const uint32_t current = atomic_load(&job->slots[w].current);
+        if (current && job->slots[w].errors[current - 1].index == index)
+            return job->slots[w].errors[current - 1].message;
+    }
+    return "it failed"; /* not reached: the lowest error of each worker is kept */
+}
+
+double job_busiest(const struct job *job)
+{
+    uint64_t busiest = 0;
+    for (int w = 0; w < job->slot_count; w++) {
+        const uint64_t busy = atomic_load(&job->slots[w].busy_ns);
+        busiest = busy > busiest ? busy : busiest;
+    }
+    return 1e-9 * (double)busiest;
+}

@@ -85,12 +85,12 @@ void gil_acquire(struct gil *gil)
 }
 
 /* drop_gil of ceval_gil.c. */
-void gil_release(struct gil *gil)
+static void drop(struct gil *gil, bool at_checkpoint)
 {
     pthread_mutex_lock(&gil->mutex);
     const bool asked = atomic_load_explicit(&gil->drop_request, memory_order_relaxed);
     gil->locked = false;
-    gil->statistics.forced += asked;
+    gil->statistics.forced += at_checkpoint;
     pthread_cond_signal(&gil->released);
     pthread_mutex_unlock(&gil->mutex);
 
@@ -104,9 +104,14 @@ void gil_release(struct gil *gil)
     }
 }
 
+void gil_release(struct gil *gil)
+{
+    drop(gil, false);
+}
+
 void gil_drop_and_retake(struct gil *gil)
 {
-    gil_release(gil);
+    drop(gil, true);
     gil_acquire(gil);
 }
 

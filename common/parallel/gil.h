@@ -6,7 +6,8 @@
  * request only at a checkpoint, which stands where an interpreter has one: at a loop's back edge.
  * There it drops the lock, wakes one waiter and waits until another thread has really taken it.
  * A release that nobody asked for (before I/O, or around a native kernel as NumPy does) does not
- * wait for that. There is no fairness and no priority.
+ * wait for that. There is no fairness and no priority. A critical section is not a model of this:
+ * nobody can make its holder give way.
  *
  * So computing threads take turns of one interval each, and the total speed stays that of one
  * core; a thread that comes back from I/O waits up to an interval before it goes on.
@@ -26,7 +27,7 @@
 struct gil_statistics {
     uint64_t acquired; /* times a thread took the lock */
     uint64_t switches; /* of these: times it was not the thread that held it last */
-    uint64_t forced;   /* times a holder dropped the lock because another asked for it */
+    uint64_t forced;   /* times a holder dropped it at a checkpoint, because another asked for it */
 };
 
 /* Its parts are private; they stand here because gil_checkpoint must be inlined. */
@@ -34,7 +35,7 @@ struct gil {
     _Alignas(64) atomic_bool drop_request; /* "eval breaker": written only when patience ends */
     _Alignas(64) pthread_mutex_t mutex;    /* guards locked, and the statistics */
     pthread_cond_t released;
-    pthread_mutex_t switch_mutex; /* guards last_holder and switches */
+    pthread_mutex_t switch_mutex; /* guards last_holder, which is written under both */
     pthread_cond_t switched;
     bool locked;
     const void *last_holder;

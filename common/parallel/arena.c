@@ -12,7 +12,11 @@
 
 /* The arena is a sparse memfd of up to 1 TiB. Its parts are extents, in order of address: cold
  * ones have no memory behind them, warm ones have been used and keep their pages for the next
- * allocation, so that a map that is repeated does not pay for fresh pages each time. */
+ * allocation, so that a map that is repeated does not pay for fresh pages each time.
+ *
+ * An extent that was published may be open in other programs. Each of them holds a lock on it, of
+ * an open file description of its own; while there is one, an extent that has been freed is lent:
+ * kept aside, and asked about again at every later allocation and release. */
 #define LARGEST_ARENA  ((size_t)1 << 40)
 #define SMALLEST_ARENA ((size_t)1 << 26)
 #define MOST_WARM      ((size_t)1 << 28)
@@ -22,17 +26,18 @@
  * program, whose own addresses differ, finds it free. Only a wish: without it "spawn" may fail. */
 #define WISHED_ADDRESS ((void *)0x200000000000)
 
-enum extent_state { COLD, WARM, USED };
+enum extent_state { COLD, WARM, USED, LENT };
 
 struct extent {
     size_t offset, size;
     enum extent_state state;
+    bool published; /* used or lent: others may hold a lock on it */
 };
 
 static struct arena_place place = {.fd = -1};
 static pid_t owner; /* only this process manages the extents: its children have stale copies */
 static struct extent *extents;
-static size_t extent_count, extent_room, warm_bytes;
+static size_t extent_count, extent_room, warm_bytes, lent_count;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 const struct arena_place *arena_place(void)
@@ -141,8 +146,8 @@ static void split(size_t i, size_t size)
 
 static void merge_with_next(size_t i)
 {
-    if (i + 1 >= extent_count || extents[i].state == USED ||
-        extents[i].state != extents[i + 1].state)
+    const enum extent_state state = extents[i].state;
+    if (i + 1 >= extent_count || state != extents[i + 1].state || state == USED || state == LENT)
         return;
     extents[i].size += extents[i + 1].size;
     memmove(&extents[i + 1], &extents[i + 2], (extent_count - i - 2) * sizeof *extents);
@@ -176,6 +181,35 @@ static void cool_all(void)
         else
             i++;
     }
+}
+
+/* Has another open file description, which means another program, a lock on it? */
+static bool is_locked(const struct extent *extent)
+{
+    struct flock lock = {.l_type = F_WRLCK,
+                         .l_whence = SEEK_SET,
+                         .l_start = (off_t)extent->offset,
+                         .l_len = (off_t)extent->size};
+    return fcntl(place.fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+static void release(size_t i)
+{
+    extents[i].state = WARM;
+    extents[i].published = false;
+    warm_bytes += extents[i].size;
+    if (warm_bytes <= MOST_WARM || !cool(i))
+        merge_around(i);
+}
+
+/* Downwards: what a release merges into a lower extent is not lent. */
+static void take_back_lent(void)
+{
+    for (size_t i = extent_count; i-- > 0 && lent_count > 0;)
+        if (extents[i].state == LENT && !is_locked(&extents[i])) {
+            lent_count--;
+            release(i);
+        }
 }
 
 /* The smallest extent of this state with at least `size` bytes; extent_count if there is none. */
@@ -248,12 +282,15 @@ void *arena_allocate(size_t bytes, bool zeroed, struct error *error)
     const size_t size = whole_pages(bytes);
     bool is_zero = false;
     char *memory = NULL;
-    pthread_mutex_lock(&mutex);
-    if (getpid() != owner) {
+    if (getpid() != owner) { /* and its copy of the mutex may be locked for ever */
         error_set(error, ERROR_INVALID,
                   "only the process that called pool_startup can allocate "
                   "shared memory");
-    } else if (size < bytes || make_room() != 0) {
+        return NULL;
+    }
+    pthread_mutex_lock(&mutex);
+    take_back_lent();
+    if (size < bytes || make_room() != 0) {
         error_set(error, ERROR_MEMORY, "no memory to manage %zu bytes of shared memory", bytes);
     } else {
         size_t i = take_extent(size, &is_zero, error);
@@ -270,21 +307,40 @@ void *arena_allocate(size_t bytes, bool zeroed, struct error *error)
     return memory;
 }
 
+/* The used extent that begins at `memory`; extent_count if there is none. */
+static size_t find_used(const void *memory)
+{
+    const size_t offset = (size_t)((const char *)memory - (const char *)place.base);
+    size_t i = 0;
+    while (i < extent_count && (extents[i].offset != offset || extents[i].state != USED))
+        i++;
+    return i;
+}
+
 void arena_free(void *memory)
 {
     if (!memory || getpid() != owner)
         return;
-    const size_t offset = (size_t)((char *)memory - (char *)place.base);
     pthread_mutex_lock(&mutex);
-    for (size_t i = 0; i < extent_count; i++) {
-        if (extents[i].offset != offset || extents[i].state != USED)
-            continue;
-        extents[i].state = WARM;
-        warm_bytes += extents[i].size;
-        if (warm_bytes <= MOST_WARM || !cool(i))
-            merge_around(i);
-        break;
+    take_back_lent();
+    const size_t i = find_used(memory);
+    if (i < extent_count && extents[i].published && is_locked(&extents[i])) {
+        extents[i].state = LENT;
+        lent_count++;
+    } else if (i < extent_count) {
+        release(i);
     }
+    pthread_mutex_unlock(&mutex);
+}
+
+void arena_mark_published(const void *memory)
+{
+    if (getpid() != owner)
+        return;
+    pthread_mutex_lock(&mutex);
+    const size_t i = find_used(memory);
+    if (i < extent_count)
+        extents[i].published = true;
     pthread_mutex_unlock(&mutex);
 }
 

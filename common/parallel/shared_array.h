@@ -10,7 +10,9 @@
  * checks the description, and maps the same memory. Only the creator takes the name away; whoever
  * has opened the array keeps it as long as he likes, even when the creator has freed it or is gone:
  * he holds a lock on its range (a shared one, of the open file, which the kernel drops with it),
- * and memory with such a lock is not used for anything else.
+ * and memory with such a lock is not used for anything else. What he opened is at another address,
+ * and for his own pool it is ordinary memory, which is copied. The kernel frees a program's shared
+ * memory as a whole: of a creator that is gone, all of it stays as long as one array is open.
  */
 #ifndef PARALLEL_SHARED_ARRAY_H
 #define PARALLEL_SHARED_ARRAY_H
@@ -32,10 +34,11 @@ struct shared_array {
 };
 
 /* A zeroed array. dtype: a byte order ('<' or '=' or '|'; not '>', which this machine would have to
- * convert), a kind (b i u f c: 1 to 16 bytes as NumPy has them; S V: any number) and the bytes of
- * an element. Only the process that called pool_startup may create arrays. The caller owns it and
- * frees it with shared_array_close. NULL with *error: ERROR_INVALID (dtype or dimensions not
- * known, no elements, bytes overflow, no pool_startup before), ERROR_MEMORY. */
+ * convert), a kind and the bytes of an element: b 1; i, u 1 2 4 8; f 2 4 8 16; c 8 16 32; S, V any
+ * number. shape: the number of elements along each dimension; not read if there is none. Only the
+ * process that called pool_startup may create arrays. The caller owns it and frees it with
+ * shared_array_close. NULL with *error: ERROR_INVALID (dtype or dimensions not known, no elements,
+ * bytes overflow, no pool_startup before), ERROR_MEMORY. */
 struct shared_array *shared_array_create(const char *dtype, int dimensions, const size_t *shape,
                                          struct error *error);
 
@@ -49,10 +52,11 @@ int shared_array_publish(struct shared_array *array, const char *name, struct er
  * that is killed leaves the name, and nothing behind it. ERROR_INVALID: it has no name. */
 int shared_array_unpublish(struct shared_array *array, struct error *error);
 
-/* Opens what another program (or this one) has published. NULL with *error: ERROR_SYSTEM with
- * ENOENT (no such name), EACCES (it belongs to somebody else), ESRCH (its creator is gone);
- * ERROR_FORMAT (the name is of something else: wrong magic, version, size or shape). Needs no
- * pool_startup. */
+/* Opens what another program (or this one) has published. Needs no pool_startup. NULL with *error:
+ * ERROR_INVALID (the name cannot be); ERROR_SYSTEM with ENOENT (no such name), EACCES (it belongs
+ * to somebody else, or to a process that cannot be seen from here, as one of another container) or
+ * ESRCH (its creator is gone); ERROR_FORMAT (the name is of something else: wrong magic, version,
+ * size or shape). */
 struct shared_array *shared_array_open(const char *name, bool read_only, struct error *error);
 
 /* The creator's: frees the memory, so no task may use it any more; others that have it open keep

@@ -260,6 +260,7 @@ def kill(pid, number=signal.SIGKILL):
 class ChapterTest(unittest.TestCase):
     build = source = stem = None  # set by main
     chapter = None
+    disturbed = False  # are workers killed?
     maxDiff = None
 
     @classmethod
@@ -370,13 +371,31 @@ class ChapterTest(unittest.TestCase):
                                    delta=0.01, msg=run)
             if run["mode"] == "processes":
                 self.assert_types(run, {"start_method": str, "transfer": str, "startup_s": number,
-                                        "phases_s": dict, "bytes_copied": int, "chunks": int}, run)
+                                        "phases_s": dict, "bytes_copied": int, "chunks": int,
+                                        "pool": dict}, run)
+                self.assert_pool(run)
                 self.assert_types(run["phases_s"], dict.fromkeys(
                     ("send", "compute", "receive", "wait"), number), run)
                 self.assertGreater(run["startup_s"], 0, run)
                 self.assertTrue(1 <= run["chunks"] <= run["tasks"], run)
                 # what is the same for all tasks may be copied once; nothing else is
                 self.assertTrue(run["transfer"] != "shared" or run["bytes_copied"] <= 64, run)
+            if run["mode"] == "gil":
+                self.assert_types(run, {"switch_interval_s": number, "gil": dict}, run)
+                gil = run["gil"]
+                self.assert_types(gil, dict.fromkeys(("acquired", "switches", "forced"), int), run)
+                self.assertTrue(1 <= gil["switches"] <= gil["acquired"], run)
+
+    def assert_pool(self, run):
+        """What the pool did in one run that nobody disturbed."""
+        pool = run["pool"]
+        mended = ("restarts", "retired", "chunks_retried", "chunks_lost", "timeouts", "cancelled")
+        self.assert_types(pool, {"start_method": str, **dict.fromkeys(
+            ("tasks", "chunks", "bytes_copied", "wakeups", *mended), int)}, run)
+        for key in ("start_method", "tasks", "chunks", "bytes_copied"):
+            self.assertEqual(pool[key], run[key], run)
+        if not self.disturbed:
+            self.assertEqual([pool[key] for key in mended], [0] * len(mended), run)
 
     def assert_modes(self, report, workers=WORKERS, modes=MODES):
         """Every mode was run with every number of workers."""
@@ -468,6 +487,16 @@ class Results(ChapterTest):
                 chunks = [run["chunks"] for run in report["runs"]
                           if run["mode"] == "processes" and run["tasks"] == n]
                 self.assertIn(-(-n // chunksize), chunks)
+
+    def test_switch_intervals(self):
+        report = self.report(*self.small(), "--switch-interval=0.05,0.005,0.0001",
+                             "--mode=gil", "--workers=1,3")
+        seen = {(run["workers"], run["switch_interval_s"]) for run in report["runs"]
+                if run["mode"] == "gil"}
+        if not seen:
+            self.skipTest("this chapter has no mode gil")
+        self.assertLessEqual({(workers, interval) for workers in (1, 3)
+                              for interval in (0.05, 0.005, 0.0001)}, seen)
 
     def test_more_workers_than_cores(self):
         cores = len(os.sched_getaffinity(0))
@@ -642,6 +671,7 @@ class BadInput(ChapterTest):
         "--chunksize": ("-1", "x", "", HUGE),
         "--start-method": ("thread", ""),
         "--transfer": ("mail", ""),
+        "--switch-interval": ("0", "-1", "x", "", "nan", "0.005,", "0.005,0", "1,,2", "1e99"),
     }
 
     def refused(self, options, name):
@@ -685,6 +715,8 @@ class BadInput(ChapterTest):
 # ---- Faults --------------------------------------------------------------------------------------
 
 class Faults(ChapterTest):
+    disturbed = True
+
     def test_full_standard_output(self):
         for options in ([], ["--json=-"], ["--csv=-"]):
             with self.subTest(options=options), open("/dev/full", "w") as full:

@@ -101,9 +101,23 @@ START_TEST(lists)
 {
     static const char *const bad_workers[] = {"",     ",",    "1,",  ",1",  "1,,2", "0",
                                               "1,-2", "1025", "1;2", "two", "1, 2"};
+    static const char *const bad_intervals[] = {"",
+                                                ",",
+                                                "0.005,",
+                                                ",0.005",
+                                                "0.005,,1",
+                                                "0",
+                                                "0.005,0",
+                                                "-1",
+                                                "61",
+                                                "0.005 ,1",
+                                                "nan",
+                                                "5ms",
+                                                "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"};
     static const char *const bad_modes[] = {"",       ",",       "threads,", "gil,,gil",
                                             "thread", "Threads", "all,gil",  "threads gil"};
     int workers[POOL_MAX_WORKERS];
+    double intervals[MOST_INTERVALS] = {7.0};
     bool modes[LESSON_MODES] = {false};
     size_t count = 99;
     for (size_t i = 0; i < sizeof bad_workers / sizeof *bad_workers; i++)
@@ -111,6 +125,16 @@ START_TEST(lists)
                       bad_workers[i]);
     for (size_t i = 0; i < sizeof bad_modes / sizeof *bad_modes; i++)
         ck_assert_msg(parse_modes(bad_modes[i], modes) == -1, "'%s' was taken", bad_modes[i]);
+    for (size_t i = 0; i < sizeof bad_intervals / sizeof *bad_intervals; i++)
+        ck_assert_msg(parse_intervals(bad_intervals[i], intervals, &count) == -1, "'%s' was taken",
+                      bad_intervals[i]);
+    ck_assert(count == 99 && intervals[0] == 7.0);
+    ck_assert_int_eq(parse_intervals("0.05,5e-3,.05,0.005,1", intervals, &count), 0);
+    ck_assert_uint_eq(count, 3);
+    ck_assert(intervals[0] == 0.05 && intervals[1] == 0.005 && intervals[2] == 1.0);
+    ck_assert_int_eq(parse_intervals("1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,8", intervals, &count),
+                     0);
+    ck_assert_uint_eq(count, MOST_INTERVALS);
     ck_assert_int_eq(parse_workers("4,1,4,1024,1", workers, &count), 0);
     ck_assert_uint_eq(count, 3);
     ck_assert(workers[0] == 4 && workers[1] == 1 && workers[2] == 1024);
@@ -276,7 +300,8 @@ static struct lesson_figures figures_of(enum lesson_mode mode, int workers, doub
                                    .efficiency = sequential / wall / workers,
                                    .matches = true,
                                    .tasks = 100,
-                                   .chunks = 8};
+                                   .pool.chunks = 8,
+                                   .switch_interval = 0.005};
 }
 
 static void expect_why(const struct lesson_figures *figures, int cores, const char *has,
@@ -285,7 +310,7 @@ static void expect_why(const struct lesson_figures *figures, int cores, const ch
     const struct lesson_figures sequential = figures_of(
         LESSON_SEQUENTIAL, 1, figures->wall_median * figures->speedup,
         figures->wall_median * figures->speedup, figures->wall_median * figures->speedup);
-    char *text = why_text(figures, &sequential, cores, 0.005);
+    char *text = why_text(figures, &sequential, cores);
     ck_assert_ptr_nonnull(text);
     ck_assert_msg(strstr(text, has) != NULL, "no '%s' in: %s", has, text);
     if (has_not)
@@ -343,7 +368,7 @@ START_TEST(reasons_follow_from_the_figures)
     expect_why(&f, 2, "80 % of it for starting 2 workers", NULL);
     f = figures_of(LESSON_PROCESSES, 2, 2.0, 2.0, 1.0);
     f.phases = (struct pool_phases){.send = 0.7, .compute = 0.5, .receive = 0.7, .wait = 0.1};
-    f.bytes_copied = 6400000;
+    f.pool.bytes_copied = 6400000;
     expect_why(&f, 2, "70 % of the time (1.40 s) went into copying 6.4 MB", "waiting");
     f.phases = (struct pool_phases){.send = 0.05, .compute = 0.5, .wait = 1.45};
     expect_why(&f, 2, "waiting for workers to wake up, for 8 chunks", "copying");
@@ -462,6 +487,8 @@ START_TEST(bad_command_lines_say_one_line_and_write_nothing)
         {"--start-method thread", "forkserver, fork or spawn"},
         {"--transfer none", "copy, shared or both"},
         {"--switch-interval 0", "--switch-interval"},
+        {"--switch-interval 0.005,", "one number from 1e-06 to 60, or a list of at most 16"},
+        {"--switch-interval 1,61", "--switch-interval: '1,61'"},
         {"--save ''", "--save"},
         {"--output ''", "--output"},
         {"--input ''", "--input"},
@@ -540,6 +567,9 @@ START_TEST(quiet_is_quiet_and_the_table_is_plain)
     ck_assert_str_eq(outcome->errors, "");
     ck_assert_ptr_nonnull(strstr(outcome->output, "processes, shared      64"));
     ck_assert_ptr_nonnull(strstr(outcome->output, "64 workers are more than the cores"));
+    ck_assert_ptr_nonnull(strstr(outcome->output, "\nforkserver: 1 worker ready in "));
+    ck_assert_ptr_nonnull(strstr(outcome->output, "; 100 tasks in each run\n"));
+    ck_assert_ptr_null(strstr(outcome->output, "restarted"));
     size_t column = 0;
     for (const char *c = outcome->output; *c; c++) {
         column = *c == '\n' ? 0 : column + 1;
@@ -574,6 +604,41 @@ START_TEST(cores_are_those_that_may_be_used)
 }
 END_TEST
 
+/* Of the run with the median wall time, in which nothing went wrong. */
+static void check_pool_entry(json_t *pool, json_int_t bytes_copied)
+{
+    static const char *const none[] = {"restarts",    "retired",  "chunks_retried",
+                                       "chunks_lost", "timeouts", "cancelled"};
+    const char *method;
+    json_int_t tasks, chunks, bytes, wakeups;
+    json_error_t error;
+    const int bad = json_unpack_ex(pool, &error, 0, "{s:s, s:I, s:I, s:I, s:I}", "start_method",
+                                   &method, "tasks", &tasks, "chunks", &chunks, "bytes_copied",
+                                   &bytes, "wakeups", &wakeups);
+    ck_assert_msg(bad == 0, "%s", error.text);
+    ck_assert_str_eq(method, "forkserver");
+    ck_assert(tasks == 1001 && chunks == 11 && bytes == bytes_copied && wakeups >= 0);
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        const json_t *count = json_object_get(pool, none[i]);
+        ck_assert_msg(json_is_integer(count) && json_integer_value(count) == 0, "%s", none[i]);
+    }
+}
+
+static void check_gil_entry(json_t *run, bool is_gil)
+{
+    double interval;
+    json_int_t acquired, switches, forced;
+    const int bad =
+        json_unpack(run, "{s:F, s:{s:I, s:I, s:I}}", "switch_interval_s", &interval, "gil",
+                    "acquired", &acquired, "switches", &switches, "forced", &forced);
+    ck_assert_int_eq(bad == 0, is_gil);
+    if (!is_gil)
+        return;
+    ck_assert_double_eq(interval, 0.005);
+    ck_assert(acquired == 1001 + forced && switches >= 1 && switches <= acquired && forced >= 0);
+    ck_assert_int_eq(json_integer_value(json_object_get(run, "gil_switches")), switches);
+}
+
 /* Checks one entry of "runs" and returns its mode. */
 static const char *check_run_entry(json_t *run)
 {
@@ -598,7 +663,9 @@ static const char *check_run_entry(json_t *run)
     ck_assert(fabs(efficiency * workers - speedup) <= 1e-9 * speedup);
     ck_assert(fabs(busy * middle - cpu) <= 1e-9 * (cpu + 1e-9));
     const json_t *transfer = json_object_get(run, "transfer");
+    check_gil_entry(run, strcmp(mode, "gil") == 0);
     if (strcmp(mode, "processes") == 0) {
+        check_pool_entry(json_object_get(run, "pool"), bytes);
         const bool shared = strcmp(json_string_value(transfer), "shared") == 0;
         ck_assert_str_eq(json_string_value(json_object_get(run, "start_method")), "forkserver");
         ck_assert(startup > 0.0 && phase[1] > 0.0);
@@ -606,6 +673,7 @@ static const char *check_run_entry(json_t *run)
         ck_assert_int_eq(chunks, 11);
     } else {
         ck_assert(json_is_null(transfer) && startup == 0.0 && bytes == 0);
+        ck_assert_ptr_null(json_object_get(run, "pool"));
     }
     return mode;
 }
@@ -637,6 +705,33 @@ START_TEST(json_has_everything)
 }
 END_TEST
 
+START_TEST(several_intervals_make_several_rows)
+{
+    static const double expected[] = {0.05, 0.0005, 0.05, 0.0005};
+    json_t *document = probe_json("$P -m gil -w 1,2 --switch-interval 0.05,5e-4 -r 2 --json -");
+    json_t *runs = json_object_get(document, "runs");
+    ck_assert_uint_eq(json_array_size(runs), 1 + 4);
+    for (size_t i = 0; i < 4; i++) {
+        json_t *run = json_array_get(runs, 1 + i);
+        ck_assert_double_eq(json_real_value(json_object_get(run, "switch_interval_s")),
+                            expected[i]);
+        ck_assert_int_eq(json_integer_value(json_object_get(run, "workers")), 1 + (int)i / 2);
+    }
+    json_decref(document);
+    const struct outcome *outcome = shell("$P -m gil -w 1,2 --switch-interval 0.05,5e-4 -r 2");
+    ck_assert_int_eq(outcome->status, 0);
+    ck_assert_ptr_nonnull(strstr(outcome->output, "\ngil, 50 ms "));
+    ck_assert_ptr_nonnull(strstr(outcome->output, "\ngil, 0.5 ms "));
+    ck_assert_ptr_nonnull(strstr(outcome->output, "\nswitch intervals "));
+    outcome = shell("$P -m gil -w 1,2 --switch-interval 0.05 -r 2");
+    ck_assert_ptr_nonnull(strstr(outcome->output, "\ngil         "));
+    ck_assert_ptr_null(strstr(outcome->output, "switch intervals"));
+    outcome = shell("$P -m gil -w 1 --switch-interval 0.05,5e-4 -r 2"); /* nobody to share it */
+    ck_assert_ptr_nonnull(strstr(outcome->output, "\ngil, 50 ms "));
+    ck_assert_ptr_null(strstr(outcome->output, "switch intervals"));
+}
+END_TEST
+
 START_TEST(files_are_written)
 {
     char text[16384];
@@ -645,6 +740,7 @@ START_TEST(files_are_written)
     ck_assert_int_eq(outcome->status, 0);
     slurp("a.csv", text, sizeof text);
     ck_assert_uint_eq(count_lines(text), 1 + 4);
+    ck_assert_ptr_nonnull(strstr(text, ",wakeups,restarts,chunks_lost,switch_interval_s\n"));
     size_t commas = 0, first = 0;
     for (const char *c = text; *c; c++) {
         commas += *c == ',';
@@ -712,6 +808,8 @@ START_TEST(a_killed_worker_is_told_and_made_up_for)
     ck_assert_msg(outcome->status == 0, "%s", outcome->errors);
     ck_assert_msg(strstr(outcome->errors, "killed by signal 9") != NULL, "%s", outcome->errors);
     ck_assert_ptr_nonnull(strstr(outcome->errors, "ran again on a new worker"));
+    const char *told = strstr(outcome->output, "in all runs: 1 restarted, ");
+    ck_assert_msg(told && strstr(told, "killed by signal 9"), "%s", outcome->output);
 }
 END_TEST
 
@@ -847,6 +945,7 @@ static Suite *lesson_suite(void)
     tcase_add_test(programs, quiet_is_quiet_and_the_table_is_plain);
     tcase_add_test(programs, cores_are_those_that_may_be_used);
     tcase_add_test(programs, json_has_everything);
+    tcase_add_test(programs, several_intervals_make_several_rows);
     tcase_add_test(programs, files_are_written);
     tcase_add_test(programs, seconds_change_the_size);
     tcase_add_test(programs, wrong_results_are_found);

@@ -17,7 +17,7 @@
  *
  * Try:
  *   1. --iterations 1000, then 10: when do processes stop paying?
- *   2. --workers 1,2,4,8: what do more workers than cores bring?
+ *   2. --mode gil --seconds 1 --switch-interval 0.0005,0.005,0.05: more turns; longer, too?
  *   3. Take the asm line out of heavy_computation, and compile: where did the time go?
  */
 #include "common/lesson/lesson.h"

@@ -10,6 +10,8 @@
 #include "common/lesson/lesson.h"
 #include <sched.h>
 
+#define MOST_INTERVALS 16 /* that one run may compare */
+
 /* ---- text.c: numbers from text, strictly, and back ------------------------------------------- */
 
 /* Each takes all of `text` or nothing: 0, or -1 and the value untouched. No blanks, no "+", no
@@ -23,6 +25,11 @@ int parse_name(const char *text, const char *const *names, int count);
 
 /* "2,1,2" to {2, 1}: order kept, each value once, at most POOL_MAX_WORKERS of them. */
 int parse_workers(const char *text, int *workers, size_t *count);
+
+/* "0.0005,0.005" to seconds, likewise. */
+int parse_intervals(const char *text, double intervals[MOST_INTERVALS], size_t *count);
+#define LEAST_INTERVAL   1e-6
+#define LONGEST_INTERVAL 60.0
 
 /* "threads,gil" or "all" to modes[LESSON_MODES]. */
 int parse_modes(const char *text, bool *modes);
@@ -96,7 +103,8 @@ struct options {
     size_t chunksize;
     enum pool_start_method start_method;
     enum lesson_transfer transfer;
-    double switch_interval;
+    double intervals[MOST_INTERVALS]; /* of the GIL */
+    size_t interval_count;
     const char *save, *json, *csv;
     bool quiet, no_progress;
     uint64_t given; /* bit i: the chapter's option i was on the command line */
@@ -162,9 +170,6 @@ struct measured {
 void report_table(struct lesson *lesson, const struct lesson_workload *workload,
                   const struct lesson_results *results);
 
-/* "threads", "processes, copy" */
-const char *report_mode(const struct lesson_figures *figures);
-
 /* Text that is broken into lines of at most 100 columns, the later ones indented. */
 void report_paragraph(struct lesson *lesson, int indent, const char *text);
 
@@ -176,7 +181,7 @@ void progress_clear(struct lesson *lesson);
 /* Why this row came out as it did, as one sentence or two; the caller frees it. NULL: out of
  * memory. */
 char *why_text(const struct lesson_figures *figures, const struct lesson_figures *sequential,
-               int cores, double switch_interval);
+               int cores);
 void why_print(struct lesson *lesson, const struct lesson_results *results);
 
 /* Dies if the files that were asked for could not be written later. */

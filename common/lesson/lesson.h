@@ -143,18 +143,24 @@ struct lesson_figures {
     enum lesson_mode mode;
     int workers;
     enum lesson_transfer transfer; /* LESSON_COPY or LESSON_SHARED, in mode processes */
+    double switch_interval;        /* in mode gil */
+    char name[40]; /* as the table has it: "gil", "gil, 0.5 ms" if there are several intervals */
     int repeats;
     double wall_min, wall_median, wall_max;
     double cpu_median;
-    double cores_busy;         /* CPU / wall */
-    double speedup;            /* sequential wall / wall, medians */
-    double efficiency;         /* speedup / workers */
-    bool matches;              /* the sequential result, to the last bit */
-    double startup;            /* of the pool; apart from wall */
-    struct pool_phases phases; /* of the repeat with the median wall time */
-    uint64_t bytes_copied;     /* in one run */
-    size_t tasks, chunks;
-    struct gil_statistics gil; /* in one run, mode gil */
+    double cores_busy; /* CPU / wall */
+    double speedup;    /* sequential wall / wall, medians */
+    double efficiency; /* speedup / workers */
+    bool matches;      /* the sequential result, to the last bit */
+    double startup;    /* of the pool; apart from wall */
+    size_t tasks;      /* of the workload */
+
+    /* Of the repeat with the median wall time: */
+    struct pool_phases phases;
+    struct pool_statistics pool; /* what it added; last and startup are 0 */
+    struct gil_statistics gil;
+
+    struct pool_statistics pool_in_all; /* the same for all repeats and the warm-up together */
 };
 
 struct lesson_results {
@@ -173,7 +179,7 @@ const struct lesson_results *lesson_measure(struct lesson *lesson,
  * this is for several workloads that shall have the size that suits one of them. */
 void lesson_grow(struct lesson *lesson, const struct lesson_workload *workload);
 
-/* The row with this mode, workers and transfer (0: any); NULL if there is none. */
+/* The first row with this mode, workers and transfer (0: any); NULL if there is none. */
 const struct lesson_figures *lesson_find(const struct lesson_results *results,
                                          enum lesson_mode mode, int workers,
                                          enum lesson_transfer transfer);
@@ -184,7 +190,8 @@ const struct lesson_figures *lesson_find(const struct lesson_results *results,
 void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
                   const char *size_name, size_t *size, size_t first, size_t last);
 
-/* Calls function once, untimed, with a pool or a GIL as its mode needs. */
+/* Calls function once, untimed, with a pool or a GIL (of the first --switch-interval) as its mode
+ * needs. */
 void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
                  lesson_function *function, void *work);
 

@@ -12,7 +12,7 @@
 struct sample {
     double wall, cpu;
     struct pool_phases phases;
-    uint64_t bytes_copied, chunks;
+    struct pool_statistics pool; /* what the run added */
     struct gil_statistics gil;
 };
 
@@ -21,9 +21,11 @@ struct configuration {
     enum lesson_mode mode;
     int workers;
     enum lesson_transfer transfer; /* LESSON_SHARED: the arrays in shared memory */
+    double switch_interval;        /* mode gil */
     struct pool *pool;             /* of mode processes, also of others with as many workers */
     struct gil *gil;
     struct sample *samples;
+    struct pool_statistics pool_in_all; /* of all runs */
     bool matches;
 };
 
@@ -58,7 +60,7 @@ static double own_cpu(void)
 /* CPU time of all others: the other threads of this process, and the workers. The kernel adds up
  * the time of a thread on another core only when it stops or the timer ticks, milliseconds later,
  * so this is right only while they rest. */
-static double others_cpu(const struct pool *pool)
+static double others_cpu(struct pool *pool)
 {
     return read_clock(CLOCK_PROCESS_CPUTIME_ID) - own_cpu() + (pool ? pool_cpu_seconds(pool) : 0.0);
 }
@@ -80,7 +82,7 @@ static double clock_cost(void)
 /* An idle thread of OpenMP or BLAS spins for a while before it sleeps, which would be counted as
  * work of the next run. Wait until the others have twice been found to use no CPU time, 50 ms at
  * most. Have they? With OMP_WAIT_POLICY=active they never do. */
-static bool settle(const struct pool *pool)
+static bool settle(struct pool *pool)
 {
     const struct timespec millisecond = {.tv_nsec = 1000000};
     double last = others_cpu(pool);
@@ -135,18 +137,35 @@ static void check_run(struct lesson *lesson, const char *name, enum lesson_mode 
                    workers == 1 ? "" : "s", run->error.message);
 }
 
-/* A worker that died is no secret, although the pool has made up for it. */
-static void report_deaths(struct lesson *lesson, const struct pool_statistics *before,
-                          const struct pool_statistics *after)
+/* Adds the counts of a run, from the pool's before and after it, to a sum; and the last death. */
+static void add_counts(struct pool_statistics *sum, const struct pool_statistics *before,
+                       const struct pool_statistics *after)
 {
-    const uint64_t deaths = after->restarts - before->restarts;
-    const uint64_t chunks = after->chunks_retried - before->chunks_retried;
-    if (deaths == 0)
+    sum->maps += after->maps - before->maps;
+    sum->tasks += after->tasks - before->tasks;
+    sum->chunks += after->chunks - before->chunks;
+    sum->bytes_copied += after->bytes_copied - before->bytes_copied;
+    sum->wakeups += after->wakeups - before->wakeups;
+    sum->restarts += after->restarts - before->restarts;
+    sum->retired += after->retired - before->retired;
+    sum->chunks_retried += after->chunks_retried - before->chunks_retried;
+    sum->chunks_lost += after->chunks_lost - before->chunks_lost;
+    sum->timeouts += after->timeouts - before->timeouts;
+    sum->cancelled += after->cancelled - before->cancelled;
+    if (strcmp(before->last_death, after->last_death) != 0)
+        memcpy(sum->last_death, after->last_death, sizeof sum->last_death);
+}
+
+/* A worker that died is no secret, although the pool has made up for it. */
+static void report_deaths(struct lesson *lesson, const struct pool_statistics *of_run)
+{
+    const unsigned long long chunks = of_run->chunks_retried;
+    if (of_run->restarts == 0)
         return;
     progress_clear(lesson);
     fprintf(stderr, "%s: %s%s; %llu chunk%s ran again on a new worker\n", lesson->chapter->name,
-            after->last_death, deaths > 1 ? ", as were others before" : "",
-            (unsigned long long)chunks, chunks == 1 ? "" : "s");
+            of_run->last_death, of_run->restarts > 1 ? ", as were others before" : "", chunks,
+            chunks == 1 ? "" : "s");
 }
 
 /* Runs a configuration once and checks what it computed. */
@@ -156,7 +175,7 @@ static void run_once(struct measurement *measurement, struct configuration *conf
     struct lesson *lesson = measurement->lesson;
     const bool shared = configuration->transfer == LESSON_SHARED;
     struct lesson_run run = run_arguments(measurement, configuration);
-    struct pool_statistics before = {0}, after = {0};
+    struct pool_statistics before = {0}, after = {0}, of_run = {0};
     struct gil_statistics gil_before = {0}, gil_after = {0};
 
     arrays_use(measurement->arrays, shared);
@@ -186,7 +205,9 @@ static void run_once(struct measurement *measurement, struct configuration *conf
         after = pool_statistics(run.pool);
     if (run.gil)
         gil_after = gil_statistics(run.gil);
-    report_deaths(lesson, &before, &after);
+    add_counts(&of_run, &before, &after);
+    add_counts(&configuration->pool_in_all, &before, &after);
+    report_deaths(lesson, &of_run);
     check_run(lesson, measurement->workload->name, configuration->mode, configuration->workers,
               &run);
     /* Idle threads spin on for some microseconds after the run; more than all cores cannot have
@@ -194,8 +215,7 @@ static void run_once(struct measurement *measurement, struct configuration *conf
     *sample = (struct sample){.wall = wall,
                               .cpu = fmin(cpu, wall * lesson->machine.cores),
                               .phases = after.last,
-                              .bytes_copied = after.bytes_copied - before.bytes_copied,
-                              .chunks = after.chunks - before.chunks,
+                              .pool = of_run,
                               .gil = {.acquired = gil_after.acquired - gil_before.acquired,
                                       .switches = gil_after.switches - gil_before.switches,
                                       .forced = gil_after.forced - gil_before.forced}};
@@ -281,6 +301,7 @@ static void add_configuration(struct measurement *measurement, enum lesson_mode 
         .mode = mode,
         .workers = workers,
         .transfer = transfer,
+        .switch_interval = lesson->options.intervals[0],
         .matches = true,
         .samples = lesson_allocate(lesson, (size_t)lesson->options.repeats, sizeof(struct sample))};
 }
@@ -294,6 +315,15 @@ static void add_process_configurations(struct measurement *measurement, int work
         add_configuration(measurement, LESSON_PROCESSES, workers, LESSON_COPY);
     if (transfer == LESSON_SHARED || transfer == LESSON_BOTH)
         add_configuration(measurement, LESSON_PROCESSES, workers, LESSON_SHARED);
+}
+
+static void add_gil_configurations(struct measurement *measurement, int workers)
+{
+    const struct options *options = &measurement->lesson->options;
+    for (size_t i = 0; i < options->interval_count; i++) {
+        add_configuration(measurement, LESSON_GIL, workers, LESSON_DEFAULT_TRANSFER);
+        measurement->configurations[measurement->count - 1].switch_interval = options->intervals[i];
+    }
 }
 
 /* Mode by mode, as the rows of the table shall stand. */
@@ -313,6 +343,8 @@ static void list_configurations(struct measurement *measurement)
         for (size_t i = 0; wanted(measurement, mode) && i < count; i++)
             if (mode == LESSON_PROCESSES)
                 add_process_configurations(measurement, workers[i]);
+            else if (mode == LESSON_GIL)
+                add_gil_configurations(measurement, workers[i]);
             else
                 add_configuration(measurement, mode, workers[i], LESSON_DEFAULT_TRANSFER);
 }
@@ -337,10 +369,10 @@ static struct pool *create_pool(struct lesson *lesson, const struct lesson_workl
     return pool;
 }
 
-static struct gil *create_gil(struct lesson *lesson)
+static struct gil *create_gil(struct lesson *lesson, double switch_interval)
 {
     struct error error;
-    struct gil *gil = gil_create(lesson->options.switch_interval, &error);
+    struct gil *gil = gil_create(switch_interval, &error);
     if (!gil)
         lesson_die(lesson, "%s", error.message);
     return gil;
@@ -353,7 +385,7 @@ static void open_configurations(struct measurement *measurement)
         struct configuration *configuration = &measurement->configurations[i];
         struct configuration *previous = i ? configuration - 1 : configuration;
         if (configuration->mode == LESSON_GIL)
-            configuration->gil = create_gil(lesson);
+            configuration->gil = create_gil(lesson, configuration->switch_interval);
         if (configuration->transfer == LESSON_SHARED)
             arrays_share(lesson, measurement->arrays);
         if (configuration->mode != LESSON_PROCESSES)
@@ -383,6 +415,19 @@ static void close_configurations(struct measurement *measurement)
 
 /* ---- Figures --------------------------------------------------------------------------------- */
 
+/* "gil", or which one of several; "processes, copy" */
+static void name_row(const struct measurement *measurement,
+                     const struct configuration *configuration, char *name, size_t size)
+{
+    const char *mode = lesson_mode_names[configuration->mode];
+    if (configuration->mode == LESSON_PROCESSES)
+        snprintf(name, size, "%s, %s", mode, lesson_transfer_names[configuration->transfer]);
+    else if (configuration->mode == LESSON_GIL && measurement->lesson->options.interval_count > 1)
+        snprintf(name, size, "%s, %.4g ms", mode, 1e3 * configuration->switch_interval);
+    else
+        snprintf(name, size, "%s", mode);
+}
+
 static struct lesson_figures summarise(const struct measurement *measurement,
                                        const struct configuration *configuration)
 {
@@ -411,9 +456,12 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     while (middle->wall != walls[(repeats - 1) / 2])
         middle++;
     figures.phases = middle->phases;
-    figures.bytes_copied = middle->bytes_copied;
-    figures.chunks = middle->chunks;
+    figures.pool = middle->pool;
     figures.gil = middle->gil;
+    figures.pool_in_all = configuration->pool_in_all;
+    if (configuration->mode == LESSON_GIL)
+        figures.switch_interval = configuration->switch_interval;
+    name_row(measurement, configuration, figures.name, sizeof figures.name);
     if (configuration->pool)
         figures.startup = pool_statistics(configuration->pool).startup;
     free(walls);
@@ -535,11 +583,11 @@ void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
 {
     struct lesson_run run = {
         .work = work, .workers = workers, .chunksize = lesson->options.chunksize};
-    struct pool_statistics before = {0};
+    struct pool_statistics of_run = {0};
     if (mode == LESSON_PROCESSES)
         run.pool = create_pool(lesson, NULL, workers);
     if (mode == LESSON_GIL)
-        run.gil = create_gil(lesson);
+        run.gil = create_gil(lesson, lesson->options.intervals[0]);
     if (mode == LESSON_THREADS || mode == LESSON_GIL)
         bind_team(lesson, workers, true);
     function(&run);
@@ -547,7 +595,8 @@ void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
         bind_team(lesson, workers, false);
     if (run.pool) {
         const struct pool_statistics after = pool_statistics(run.pool);
-        report_deaths(lesson, &before, &after);
+        add_counts(&of_run, &(struct pool_statistics){0}, &after);
+        report_deaths(lesson, &of_run);
     }
     check_run(lesson, "a single run", mode, workers, &run);
     pool_destroy(run.pool);

@@ -42,8 +42,11 @@ static const struct argp_option common_options[] = {
      "how processes are started: forkserver, fork, spawn (default forkserver)", 2},
     {"transfer", KEY_TRANSFER, "HOW", 0,
      "how data reach the processes: copy, shared, both (default: as the chapter teaches)", 2},
-    {"switch-interval", KEY_SWITCH_INTERVAL, "S", 0,
-     "seconds a thread waits for the GIL before it asks for it (default 0.005)", 2},
+    {"switch-interval", KEY_SWITCH_INTERVAL, "LIST", 0,
+     "seconds a thread waits for the GIL before it asks for it; several, such as "
+     "0.0005,0.005,0.05, "
+     "are compared (default 0.005)",
+     2},
     {"save", KEY_SAVE, "DIR", 0, "write inputs and results there as .npy files", 2},
     {"json", KEY_JSON, "FILE", 0, "write the results as JSON; - is standard output", 2},
     {"csv", KEY_CSV, "FILE", 0, "write the tables as CSV; - is standard output", 2},
@@ -236,6 +239,16 @@ static void parse_worker_list(struct lesson *lesson, const char *text)
     options->worker_rule = WORKERS_BY_OPTION;
 }
 
+static void parse_interval_list(struct lesson *lesson, const char *text)
+{
+    struct options *options = &lesson->options;
+    char words[128];
+    snprintf(words, sizeof words, "one number from %g to %g, or a list of at most %d such as %s",
+             LEAST_INTERVAL, LONGEST_INTERVAL, MOST_INTERVALS, "0.0005,0.005,0.05");
+    if (parse_intervals(text, options->intervals, &options->interval_count))
+        refuse(lesson, "switch-interval", text, words);
+}
+
 static const char *file_name(struct lesson *lesson, const char *option, const char *text)
 {
     if (!*text)
@@ -283,7 +296,7 @@ static bool parse_common_option(struct lesson *lesson, int key, const char *text
                                  "copy, shared or both"));
         return true;
     case KEY_SWITCH_INTERVAL:
-        options->switch_interval = real_number(lesson, "switch-interval", text, 1e-6, 60.0);
+        parse_interval_list(lesson, text);
         return true;
     case KEY_SAVE:
         options->save = file_name(lesson, "save", text);
@@ -402,7 +415,8 @@ void options_parse(struct lesson *lesson, int argc, char **argv)
                                        .seed = 42,
                                        .start_method = POOL_FORKSERVER,
                                        .transfer = LESSON_DEFAULT_TRANSFER,
-                                       .switch_interval = GIL_SWITCH_INTERVAL};
+                                       .intervals = {GIL_SWITCH_INTERVAL},
+                                       .interval_count = 1};
     struct options *options = &lesson->options;
     options->workers = lesson_allocate(lesson, POOL_MAX_WORKERS, sizeof *options->workers);
     static char version[128];

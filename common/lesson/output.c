@@ -1,6 +1,7 @@
 #include "common/data/file.h"
 #include "common/lesson/internal.h"
 #include <cblas.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -111,6 +112,30 @@ static json_t *machine(const struct lesson *lesson)
                      of->isa);
 }
 
+/* What the run with the median wall time added to the pool's counts. */
+static json_t *pool_entry(const struct lesson *lesson, const struct pool_statistics *pool)
+{
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "start_method",
+                     pool_start_method_name(lesson->options.start_method), "tasks",
+                     (json_int_t)pool->tasks, "chunks", (json_int_t)pool->chunks, "bytes_copied",
+                     (json_int_t)pool->bytes_copied, "wakeups", (json_int_t)pool->wakeups,
+                     "restarts", (json_int_t)pool->restarts, "retired", (json_int_t)pool->retired,
+                     "chunks_retried", (json_int_t)pool->chunks_retried, "chunks_lost",
+                     (json_int_t)pool->chunks_lost, "timeouts", (json_int_t)pool->timeouts,
+                     "cancelled", (json_int_t)pool->cancelled);
+}
+
+static json_t *gil_entries(const struct lesson_figures *figures)
+{
+    const json_int_t acquired = (json_int_t)figures->gil.acquired,
+                     switches = (json_int_t)figures->gil.switches,
+                     forced = (json_int_t)figures->gil.forced;
+    return json_pack("{s:f, s:{s:I, s:I, s:I}, s:I, s:I, s:I}", "switch_interval_s",
+                     figures->switch_interval, "gil", "acquired", acquired, "switches", switches,
+                     "forced", forced, "gil_acquired", acquired, "gil_switches", switches,
+                     "gil_forced", forced);
+}
+
 static json_t *run_entry(const struct lesson *lesson, const char *workload,
                          const struct lesson_figures *figures)
 {
@@ -129,16 +154,13 @@ static json_t *run_entry(const struct lesson *lesson, const char *workload,
         "matches_sequential", figures->matches, "startup_s", figures->startup, "phases_s", "send",
         figures->phases.send, "compute", figures->phases.compute, "receive",
         figures->phases.receive, "wait", figures->phases.wait, "bytes_copied",
-        (json_int_t)figures->bytes_copied, "tasks", (json_int_t)figures->tasks, "chunks",
-        (json_int_t)figures->chunks);
-    json_t *gil = json_pack("{s:I, s:I, s:I}", "gil_acquired", (json_int_t)figures->gil.acquired,
-                            "gil_switches", (json_int_t)figures->gil.switches, "gil_forced",
-                            (json_int_t)figures->gil.forced);
-    json_object_update(entry, rest);
+        (json_int_t)figures->pool.bytes_copied, "tasks", (json_int_t)figures->tasks, "chunks",
+        (json_int_t)figures->pool.chunks);
+    json_object_update_new(entry, rest);
+    if (processes)
+        json_object_set_new(entry, "pool", pool_entry(lesson, &figures->pool));
     if (figures->mode == LESSON_GIL)
-        json_object_update(entry, gil);
-    json_decref(rest);
-    json_decref(gil);
+        json_object_update_new(entry, gil_entries(figures));
     return entry;
 }
 
@@ -181,6 +203,7 @@ static void write_csv_row(FILE *stream, const struct lesson *lesson, const char 
                           const struct lesson_figures *figures)
 {
     const bool processes = figures->mode == LESSON_PROCESSES;
+    const struct pool_statistics *pool = &figures->pool;
     fprintf(stream, "%s,", lesson->chapter->name);
     write_csv_text(stream, workload);
     fprintf(stream, ",%s,%d,%s,%s,%d,", lesson_mode_names[figures->mode], figures->workers,
@@ -189,18 +212,20 @@ static void write_csv_row(FILE *stream, const struct lesson *lesson, const char 
     fprintf(stream, "%.9g,%.9g,%.9g,%.9g,%.6g,%.6g,%.6g,%s,", figures->wall_min,
             figures->wall_median, figures->wall_max, figures->cpu_median, figures->cores_busy,
             figures->speedup, figures->efficiency, figures->matches ? "true" : "false");
-    fprintf(stream, "%.9g,%.9g,%.9g,%.9g,%.9g,%llu,%zu,%zu,%llu,%llu\n", figures->startup,
-            figures->phases.send, figures->phases.compute, figures->phases.receive,
-            figures->phases.wait, (unsigned long long)figures->bytes_copied, figures->tasks,
-            figures->chunks, (unsigned long long)figures->gil.switches,
-            (unsigned long long)figures->gil.forced);
+    fprintf(stream, "%.9g,%.9g,%.9g,%.9g,%.9g,", figures->startup, figures->phases.send,
+            figures->phases.compute, figures->phases.receive, figures->phases.wait);
+    fprintf(stream, "%" PRIu64 ",%zu,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",", pool->bytes_copied,
+            figures->tasks, pool->chunks, figures->gil.switches, figures->gil.forced);
+    fprintf(stream, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.9g\n", pool->wakeups, pool->restarts,
+            pool->chunks_lost, figures->switch_interval);
 }
 
 static void write_csv(struct lesson *lesson, FILE *stream)
 {
     fputs("chapter,workload,mode,workers,start_method,transfer,repeats,wall_min_s,wall_median_s,"
           "wall_max_s,cpu_median_s,cores_busy,speedup,efficiency,matches_sequential,startup_s,"
-          "send_s,compute_s,receive_s,wait_s,bytes_copied,tasks,chunks,gil_switches,gil_forced\n",
+          "send_s,compute_s,receive_s,wait_s,bytes_copied,tasks,chunks,gil_switches,gil_forced,"
+          "wakeups,restarts,chunks_lost,switch_interval_s\n",
           stream);
     for (const struct measured *measured = lesson->measured; measured; measured = measured->next)
         for (size_t i = 0; i < measured->results.count; i++)

@@ -93,6 +93,29 @@ int parse_workers(const char *text, int *workers, size_t *count)
     return 0;
 }
 
+int parse_intervals(const char *text, double intervals[MOST_INTERVALS], size_t *count)
+{
+    double chosen[MOST_INTERVALS];
+    size_t n = 0;
+    while (text) {
+        char item[32];
+        double value;
+        size_t i = 0;
+        if (!next_item(&text, item, sizeof item) ||
+            parse_real(item, LEAST_INTERVAL, LONGEST_INTERVAL, &value))
+            return -1;
+        while (i < n && chosen[i] != value)
+            i++;
+        if (i == MOST_INTERVALS)
+            return -1;
+        chosen[i] = value;
+        n = i == n ? n + 1 : n;
+    }
+    memcpy(intervals, chosen, n * sizeof *chosen);
+    *count = n;
+    return 0;
+}
+
 int parse_modes(const char *text, bool *modes)
 {
     bool chosen[LESSON_MODES] = {false};

@@ -130,9 +130,10 @@ static bool gives_lock_back(const struct lesson_figures *figures)
            figures->gil.acquired - figures->gil.forced >= figures->tasks;
 }
 
-static void why_gil(const struct reason *reason, double switch_interval)
+static void why_gil(const struct reason *reason)
 {
     const struct lesson_figures *figures = reason->figures;
+    const double switch_interval = figures->switch_interval;
     const struct gil_statistics *gil = &figures->gil;
     say_speed(reason);
     if (figures->workers == 1) {
@@ -179,13 +180,13 @@ static void say_loss(const struct reason *reason, enum loss loss, double seconds
     fprintf(reason->text, "; %.0f %% of the time (%s) ", percent, lesson_time_text(seconds));
     if (loss == LOSS_COPYING)
         fprintf(reason->text, "went into copying %s to the workers and back",
-                lesson_bytes_text((double)figures->bytes_copied));
+                lesson_bytes_text((double)figures->pool.bytes_copied));
     else if (loss == LOSS_WAITING)
         fprintf(
             reason->text,
-            "went into waiting for workers to wake up, for %zu chunk%s to be handed out and for "
+            "went into waiting for workers to wake up, for %llu chunk%s to be handed out and for "
             "the last worker",
-            figures->chunks, plural((double)figures->chunks));
+            (unsigned long long)figures->pool.chunks, plural((double)figures->pool.chunks));
     else if (figures->workers == 1 || more_cpu * tasks >= 0.5 * seconds)
         fprintf(reason->text,
                 "was extra computing: a task of %s took %s more CPU time in all than in the plain "
@@ -260,7 +261,7 @@ static void why_processes(const struct reason *reason)
                     reason->cores, plural(reason->cores));
         else
             fprintf(reason->text, "; %.2f cores were busy", figures->cores_busy);
-    } else if (figures->workers == 1 || figures->chunks > 0) {
+    } else if (figures->workers == 1 || figures->pool.chunks > 0) {
         say_losses(reason);
     }
     say_start_up(reason);
@@ -269,7 +270,7 @@ static void why_processes(const struct reason *reason)
 /* ---- All ------------------------------------------------------------------------------------- */
 
 char *why_text(const struct lesson_figures *figures, const struct lesson_figures *sequential,
-               int cores, double switch_interval)
+               int cores)
 {
     char *text = NULL;
     size_t size = 0;
@@ -281,7 +282,7 @@ char *why_text(const struct lesson_figures *figures, const struct lesson_figures
     if (!reason.text)
         return NULL;
     reason.overhead = figures->wall_median - sequential->wall_median / reason.best;
-    fprintf(reason.text, "Why: %s, %d worker%s: ", report_mode(figures), figures->workers,
+    fprintf(reason.text, "Why: %s, %d worker%s: ", figures->name, figures->workers,
             plural(figures->workers));
     if (!figures->matches)
         fprintf(reason.text, "the results are wrong, so its time means nothing");
@@ -292,7 +293,7 @@ char *why_text(const struct lesson_figures *figures, const struct lesson_figures
     else if (figures->mode == LESSON_THREADS)
         why_threads(&reason);
     else if (figures->mode == LESSON_GIL)
-        why_gil(&reason, switch_interval);
+        why_gil(&reason);
     else
         why_processes(&reason);
     fprintf(reason.text, ".");
@@ -360,8 +361,7 @@ void why_print(struct lesson *lesson, const struct lesson_results *results)
             most_telling(results, kinds[i].mode, kinds[i].transfer);
         if (!figures)
             continue;
-        char *text = why_text(figures, &results->figures[0], lesson->machine.cores,
-                              lesson->options.switch_interval);
+        char *text = why_text(figures, &results->figures[0], lesson->machine.cores);
         if (!text)
             lesson_die(lesson, "out of memory");
         report_paragraph(lesson, 0, text);

@@ -226,7 +226,8 @@ def cases(quick, scratch, cores):
     tasks = 20000
     slow = [tasks // few, 2000 // few, 1000 // few]
     chunk1 = [Contender(f"{OURS}, chunksize 1", OURS, f"map {tasks} 1 copy", tasks),
-              Contender(f"{OURS}, chunksize 1, shared arrays", OURS, f"map {tasks} 1 shared", tasks),
+              Contender(f"{OURS}, chunksize 1, shared arrays", OURS, f"map {tasks} 1 shared",
+                        tasks),
               Contender("mp.Pool, chunksize 1", "mp.Pool", f"map {slow[0]} 1", slow[0]),
               Contender("executor, chunksize 1 (its default)", "executor", f"map {slow[1]} 1",
                         slow[1]),
@@ -235,6 +236,7 @@ def cases(quick, scratch, cores):
                Contender("mp.Pool, default chunksize", "mp.Pool", f"map {tasks} 0", tasks),
                Contender("executor, mp.Pool's chunksize", "executor", f"map {tasks} 0", tasks),
                Contender("loky, batch_size auto", "loky", f"map {tasks} 0", tasks)]
+    own_default = f"{OURS}, buffersize 8 (its default)"
     items = [1000, 1000 // few, 1000 // few, 1000 // few]
     return [
         Case("map", f"map of {tasks} trivial tasks, 2 workers: a task", chunk1 + default, 2),
@@ -247,12 +249,12 @@ def cases(quick, scratch, cores):
         Case("async", "apply_async or submit, 1000 in flight, 2 workers: a task",
              of_each(plain("apply_async"), [1000] * 4), 2),
         Case("imap", "imap with chunksize 1, 2 workers: an item",
-             of_each(imap("imap", 0), items, {OURS: f"{OURS}, buffersize 8 (its default)"})
+             of_each(imap("imap", 0), items, {OURS: own_default})
              + of_each(imap("imap", 256), items, {
                  OURS: f"{OURS}, buffersize 256", "mp.Pool": "mp.Pool, eager",
                  "executor": "executor.map, eager"}), 2),
         Case("unordered", "imap_unordered with chunksize 1, 2 workers: an item",
-             of_each(imap("imap_unordered", 0), items, {OURS: f"{OURS}, buffersize 8 (its default)"})
+             of_each(imap("imap_unordered", 0), items, {OURS: own_default})
              + of_each(imap("imap_unordered", 256), items, {
                  OURS: f"{OURS}, buffersize 256", "mp.Pool": "mp.Pool, eager",
                  "executor": "executor, as_completed", "loky": "loky, as_completed"}), 2),
@@ -357,7 +359,7 @@ def system_calls(pool_bench, scratch, maps=50, tasks=20000):
         lines = result.stdout.split("\n")
         total = re.search(r"^\s*100\.00\s.*?(\d+)(\s+\d+)?\s+total$",
                           Path(report).read_text(encoding="utf-8"), re.M)
-        if result.returncode or not total or any(not line.startswith("ok") for line in lines if line):
+        if result.returncode or not total or any(line[:2] not in ("", "ok") for line in lines):
             return None, f"strace could not: {(result.stderr or result.stdout).strip()[-200:]}"
         totals.append(int(total[1]))
     calls = (totals[1] - totals[0]) / (2 * maps)  # each request is two maps: one is the warm-up
@@ -457,13 +459,18 @@ def rows(case):
 HEAD = ("", "median", "min - max", "p95", "samples", "times first")
 
 
+def filled_columns(table):
+    """Without those that have nothing below the head."""
+    filled = [column for column in zip(*table) if any(column[1:])]
+    return [list(row) for row in zip(*filled)]
+
+
 def print_case(case):
     print(f"\n{case.title}")
-    table = [HEAD, *rows(case)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(HEAD))]
+    table = filled_columns([HEAD, *rows(case)])
+    widths = [max(map(len, column)) for column in zip(*table)]
     for row in table:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:]) if width]
+        cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
         print("  " + "  ".join(cells).rstrip())
     for contender in case.contenders:
         if contender.failure:
@@ -484,11 +491,11 @@ def print_checks(found):
 def markdown(about, measured, found):
     lines = [BEGIN, "", f"{about['date']}, {about['cpu']}, {about['cores']} cores, "
              f"Linux {about['kernel']}, {about['compiler']}, {about['versions']}, "
-             f"{about['rounds']} samples of each.", ""]
+             f"{about['rounds']} samples of each; load average before: {about['load']:.2f}.", ""]
     for case in measured:
-        lines += [f"**{case.title}**", "", "| | median | min - max | p95 | samples | times first |",
-                  "|---|--:|--:|--:|--:|--:|"]
-        lines += [f"| {' | '.join(row)} |" for row in rows(case)] + [""]
+        table = filled_columns([HEAD, *rows(case)])
+        table.insert(1, ["---", *["--:"] * (len(table[0]) - 1)])
+        lines += [f"**{case.title}**", "", *(f"| {' | '.join(row)} |" for row in table), ""]
         lines += [f"{note[0].upper()}{note[1:]}." for note in case.notes]
         lines += [""] if case.notes else []
     lines += ["**What was to be reached**", "", "| | target | measured | |", "|---|--:|--:|---|"]
@@ -549,10 +556,12 @@ def about_this_run(peers, rounds):
         except Failure as failure:
             missing.append(name)
             print(f"skipped {name}: {failure}")
-    return {"date": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
-            "cpu": cpu_name(), "cores": len(os.sched_getaffinity(0)), "kernel": platform.release(),
-            "load": os.getloadavg()[0], "compiler": compiler, "rounds": rounds,
-            "versions": ", ".join(f"{name} {version}" for name, version in versions.items())}, missing
+    about = {"date": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
+             "cpu": cpu_name(), "cores": len(os.sched_getaffinity(0)),
+             "kernel": platform.release(), "load": os.getloadavg()[0], "compiler": compiler,
+             "rounds": rounds,
+             "versions": ", ".join(f"{name} {version}" for name, version in versions.items())}
+    return about, missing
 
 
 def run(options, scratch):
@@ -596,16 +605,28 @@ def run(options, scratch):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("pool_bench", help="the program that measures our pool")
-    parser.add_argument("--quick", action="store_true", help="fewer and smaller samples: under 30 s")
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller samples")
     parser.add_argument("--rounds", type=int, help="samples of each (default 15; quick: 9)")
-    parser.add_argument("--only", type=lambda text: text.split(","), help="these cases, e.g. map,apply1")
+    parser.add_argument("--only", type=lambda text: text.split(","), metavar="CASE,...",
+                        help="these cases: map start first apply2 apply1 async imap unordered "
+                        "transfer death")
     parser.add_argument("--python", help="the interpreter of Python's pools")
     parser.add_argument("--json", type=Path, help="write all samples and the checks to this file")
-    parser.add_argument("--page", type=Path, help="put the results into this Markdown page, between "
-                        f"{BEGIN} and {END}")
+    parser.add_argument("--page", type=Path, help="put the results into this Markdown page, "
+                        f"between {BEGIN} and {END}")
     options = parser.parse_args()
+    if options.page and options.only:
+        parser.error("--page: the page shows all cases, so it goes without --only")
+    if options.rounds is not None and options.rounds < 1:
+        parser.error("--rounds: at least 1")
     with tempfile.TemporaryDirectory() as scratch:
-        return int(run(options, scratch))
+        try:
+            return int(run(options, scratch))
+        except (Failure, OSError) as failure:
+            print(f"pool_bench.py: {failure}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

@@ -288,3 +288,5 @@ def serve(name):
             print(f"ok {answer['seconds']:.9g}{figures}", flush=True)
         except Exception as exception:  # whatever it is, who asks must get an answer
             print(f"error {type(exception).__name__}: {exception}".replace("\n", " "), flush=True)
+    if peer.pool is not None:
+        peer.do_close()

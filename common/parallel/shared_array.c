@@ -274,7 +274,7 @@ static int describe(struct description *description, const struct handle *handle
  * not to be had. */
 static bool clear_path(const char *path)
 {
-    struct description description;
+    struct description description = {.size = 0};
     struct shared_array array;
     bool clear = false;
     const int page = open_page(path);
@@ -407,7 +407,7 @@ static int open_memory(const struct description *description, bool read_only, co
 static int open_array(struct handle *handle, int page, bool read_only, struct error *error)
 {
     struct shared_array *array = &handle->array;
-    struct description description;
+    struct description description = {.size = 0};
     uint32_t alive = 0;
     if (read_page(page, handle->path, &description, array, error) != 0)
         return -1;

@@ -95,7 +95,7 @@ int parse_workers(const char *text, int *workers, size_t *count)
 
 int parse_intervals(const char *text, double intervals[MOST_INTERVALS], size_t *count)
 {
-    double chosen[MOST_INTERVALS];
+    double chosen[MOST_INTERVALS] = {0};
     size_t n = 0;
     while (text) {
         char item[32];

@@ -85,7 +85,7 @@ struct job {
     int slot_count;
     struct chunk *chunks;                          /* [chunk_count] */
     size_t size;                                   /* bytes of all this: the parent's */
-    struct job *retired;                           /* next in the parent's list */
+    struct job *retired;                           /* the next one in a list of the parent's */
     _Alignas(CACHE_LINES) _Atomic size_t next;     /* hint: where to try to claim */
     _Alignas(CACHE_LINES) _Atomic size_t finished; /* chunks done, as far as counted ... */
     _Atomic int uncertain; /* ... and some may not be: a worker died, or chunks were withdrawn */
@@ -171,6 +171,8 @@ int nesting_allowed(void);
 #define WORKER_ENVIRONMENT "FORKJOIN_WORKER"
 
 /* ---- helper.c ------------------------------------------------------------------------------ */
+
+#define PATIENCE 2.0 /* seconds that a helper has to end; then it is stopped or stuck, and killed */
 
 /* Forks a helper from this process as it is: its pid, and *socket, the first connection to it,
  * with whose hang-up it ends. -1 with *error. */
@@ -332,8 +334,8 @@ struct worker_record {
     uint64_t killed;   /* the task, by its start, for which it was killed; 0: none */
 };
 
-#define SPARE_JOBS 64
-#define SPARE_SIZE 4096 /* bytes; smaller jobs have this size */
+#define SMALL_JOB    4096 /* bytes that hold it, with its arguments and results */
+#define JOBS_IN_SLAB 64
 
 struct pool {
     pthread_mutex_t mutex;
@@ -375,8 +377,9 @@ struct pool {
     int *free_slots, free_slot_count; /* of the board */
     size_t watched;                   /* unfinished results with callbacks */
     struct job *retired;              /* jobs that a worker may still be looking at */
-    struct job *spare[SPARE_JOBS];
-    int spare_count;
+    char **slabs;                     /* [slab_count], pieces of the arena, for small jobs ... */
+    size_t slab_count;
+    struct job *spare; /* ... of which these are free */
 
     pthread_t callback_thread;
     pthread_cond_t callback_condition;
@@ -390,6 +393,9 @@ struct pool {
 /* Is this pool, or this process's share in it, usable? With *error if not. */
 int pool_check(const struct pool *pool, struct error *error);
 void pool_unreference(struct pool *pool);
+
+/* In a new worker: the helper of the program is not its own. */
+void forget_program(void);
 
 /* A pool's connection to the helper has hung up: is the helper dead? Then it is reaped. */
 bool helper_is_dead(struct pool *pool);

@@ -60,26 +60,48 @@ int work_check(const struct work *work, struct error *error)
 
 /* ---- Memory for jobs ------------------------------------------------------------------------ */
 
-/* Small jobs are many, and are kept for the next ones. */
-static void *job_memory(struct pool *pool, size_t size, size_t *got, struct error *error)
+/* Small jobs may be many, and one page of the arena each would make its list of extents long. They
+ * are cut from slabs, and kept for the next ones until the pool is freed. With the mutex held. */
+static int add_slab(struct pool *pool, struct error *error)
 {
-    void *memory = NULL;
-    *got = size < SPARE_SIZE ? SPARE_SIZE : size;
-    if (*got == SPARE_SIZE) {
-        pthread_mutex_lock(&pool->mutex);
-        if (pool->spare_count > 0)
-            memory = pool->spare[--pool->spare_count];
-        pthread_mutex_unlock(&pool->mutex);
+    char **slabs = realloc(pool->slabs, (pool->slab_count + 1) * sizeof *slabs);
+    if (!slabs)
+        return error_set(error, ERROR_MEMORY, "no memory for a list of jobs");
+    pool->slabs = slabs;
+    char *slab = arena_allocate(JOBS_IN_SLAB * SMALL_JOB, false, error);
+    if (!slab)
+        return -1;
+    slabs[pool->slab_count++] = slab;
+    for (size_t i = JOBS_IN_SLAB; i-- > 0;) {
+        struct job *job = (struct job *)(void *)(slab + i * SMALL_JOB);
+        job->retired = pool->spare;
+        pool->spare = job;
     }
-    return memory ? memory : arena_allocate(*got, false, error);
+    return 0;
+}
+
+static void *job_memory(struct pool *pool, size_t size, struct error *error)
+{
+    struct job *job = NULL;
+    if (size > SMALL_JOB)
+        return arena_allocate(size, false, error);
+    pthread_mutex_lock(&pool->mutex);
+    if (pool->spare || add_slab(pool, error) == 0) {
+        job = pool->spare;
+        pool->spare = job->retired;
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return job;
 }
 
 static void job_free(struct pool *pool, struct job *job)
 {
-    if (job->size == SPARE_SIZE && pool->spare_count < SPARE_JOBS && pool->board)
-        pool->spare[pool->spare_count++] = job;
-    else
+    if (job->size <= SMALL_JOB) {
+        job->retired = pool->spare;
+        pool->spare = job;
+    } else {
         arena_free(job);
+    }
 }
 
 static bool job_is_looked_at(const struct pool *pool, const struct job *job)
@@ -188,14 +210,13 @@ struct job *job_build(struct pool *pool, const struct work *work, uint64_t *copi
                       struct error *error)
 {
     struct plan plan;
-    size_t got;
     plan_job(&plan, pool, work);
-    char *memory = job_memory(pool, plan.size, &got, error);
+    char *memory = job_memory(pool, plan.size, error);
     if (!memory)
         return NULL;
     struct job *job = (struct job *)(void *)memory;
     memset(memory, 0, plan.chunks_at + plan.chunk_count * sizeof(struct chunk));
-    job->size = got;
+    job->size = plan.size;
     job->tasks = work->tasks;
     job->chunksize = work->chunksize;
     job->chunk_count = plan.chunk_count;

@@ -11,7 +11,6 @@
  * wants to know them, a time limit may be over, or a thread of the program kicks it. It holds the
  * pool's mutex whenever it is awake, and never waits for anybody. */
 
-#define PATIENCE    2.0 /* seconds for the helper to kill the workers; then it is killed itself */
 #define START_AGAIN 0.1 /* seconds after a replacement could not be started */
 
 void manager_kick(const struct pool *pool)
@@ -131,7 +130,9 @@ static bool take_back_chunks(struct pool *pool, const struct death *death)
             if (atomic_load(&job->chunks[i].owner) != death->id)
                 continue;
             held = true;
-            if (death->timed_out)
+            if (atomic_load(&job->chunks[i].completed) == chunk_tasks(job, i))
+                atomic_store(&job->chunks[i].owner, death->id | CHUNK_DONE); /* all but this */
+            else if (death->timed_out)
                 give_up_chunk(result, i, POOL_TASK_TIMED_OUT, &death->why);
             else if (may_retry(result, i, death->counts))
                 atomic_store(&job->chunks[i].owner, 0);
@@ -321,6 +322,8 @@ static double keep_time_limits(struct pool *pool)
         if (time >= begin + hard) {
             if (helper_signal(pool->helper_socket, i, SIGKILL) == 1)
                 pool->workers[i].killed = started;
+            else
+                next = fmin(next, time + 1e-3);
             continue;
         }
         next = fmin(next, begin + hard);

@@ -4,8 +4,10 @@
 #include <math.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,6 +41,11 @@ static void stop_helper(pid_t *helper, int *socket)
         close(*socket);
     }
     *socket = -1;
+    struct pollfd end = {.fd = *helper > 0 ? pidfd_open(*helper, 0) : -1, .events = POLLIN};
+    if (end.fd >= 0 && poll(&end, 1, (int)(1e3 * PATIENCE)) == 0)
+        kill(*helper, SIGKILL);
+    if (end.fd >= 0)
+        close(end.fd);
     if (*helper > 0)
         while (waitpid(*helper, NULL, 0) < 0 && errno == EINTR)
             ;
@@ -114,17 +121,21 @@ int pool_startup(struct error *error)
     return status;
 }
 
+void forget_program(void)
+{
+    startup_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* some thread may have held it */
+    main_helper = 0;
+    main_socket = -1;
+}
+
 /* A worker that is allowed to have pools gets a helper and shared memory of its own when it creates
  * the first. The helper ends when the worker does, in whatever way. */
 static int start_up_in_worker(struct error *error)
 {
     int status = 0;
     pthread_mutex_lock(&startup_mutex);
-    if (started_by != getpid()) {
-        main_helper = 0;
-        main_socket = -1;
+    if (started_by != getpid())
         status = start_up(error);
-    }
     pthread_mutex_unlock(&startup_mutex);
     return status;
 }
@@ -420,8 +431,6 @@ static void free_shared_parts(struct pool *pool)
     arena_free(pool->initializer_copy);
     pool->board = NULL;
     pool->initializer_copy = NULL;
-    while (pool->spare_count > 0)
-        arena_free(pool->spare[--pool->spare_count]);
     job_retire(pool, NULL);
     pthread_mutex_unlock(&pool->mutex);
 }
@@ -430,8 +439,11 @@ void pool_unreference(struct pool *pool)
 {
     if (atomic_fetch_sub(&pool->references, 1) > 1)
         return;
+    for (size_t i = 0; i < pool->slab_count; i++)
+        arena_free(pool->slabs[i]);
     pthread_cond_destroy(&pool->callback_condition);
     pthread_mutex_destroy(&pool->mutex);
+    free(pool->slabs);
     free(pool->free_slots);
     free(pool->workers);
     free(pool);

@@ -221,7 +221,7 @@ int pool_result_get(struct pool_result *result, double timeout, struct error *er
  * then ERROR_CANCELLED, unless it has another with a lower index. */
 size_t pool_result_cancel(struct pool_result *result);
 
-/* Of a result that is ready: what became of one task? */
+/* Of a result that is ready: what became of the task with this index? */
 enum pool_task_state {
     POOL_TASK_DONE,
     POOL_TASK_FAILED,    /* it returned an error */

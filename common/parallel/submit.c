@@ -614,7 +614,8 @@ size_t pool_result_cancel(struct pool_result *result)
 
 enum pool_task_state pool_result_task_state(struct pool_result *result, size_t index)
 {
-    return job_task_state(result->job, index);
+    const struct job *job = result->job;
+    return job && index < job->tasks ? job_task_state(job, index) : POOL_TASK_NOT_RUN;
 }
 
 void pool_result_free(struct pool_result *result)

@@ -183,6 +183,8 @@ static void run_chunk(struct worker *worker, const struct job *job, struct job_s
         if (time_limits)
             start_clock(worker, &task);
         const int failed = function(arguments, result, &task);
+        if (time_limits)
+            atomic_store_explicit(&worker->slot->started, 0, memory_order_release);
         if (failed) {
             if (task.message[0] == '\0')
                 snprintf(task.message, sizeof task.message, "returned %d", failed);
@@ -191,8 +193,6 @@ static void run_chunk(struct worker *worker, const struct job *job, struct job_s
         }
         atomic_store_explicit(completed, (uint32_t)(i + 1 - first), memory_order_release);
     }
-    if (time_limits)
-        atomic_store_explicit(&worker->slot->started, 0, memory_order_release);
 }
 
 /* Claims a chunk nobody has. The counter only says where to try; the compare-and-swap decides,
@@ -435,6 +435,7 @@ _Noreturn void worker_main(const struct worker_start *start)
 
     levels = start->board->nesting;
     worker_pid = getpid();
+    forget_program();
     snprintf(name, sizeof name, "worker-%d", start->slot);
     prctl(PR_SET_NAME, name);
     if (start->board->time_limits)

@@ -4,13 +4,14 @@
  * switch takes at least one interval (an upper bound on their number for any machine), must
  * happen at all when a thread computes and never lets go, and threads that have released the lock
  * meet at a barrier, which they could not if one of them kept the others out. That a turn takes
- * not much more than an interval either is a matter of the machine: there the yardstick is what a
- * sleep of one interval takes at the same moment, and it is enough that one of several attempts
- * shows it. POSIX threads, so that ThreadSanitizer can watch them.
+ * not much more than an interval either is a matter of the machine: there the yardstick is what
+ * two threads that agree on their turns need at the same moment, and it is enough that one of
+ * several attempts shows it. POSIX threads, so that ThreadSanitizer can watch them.
  */
 #include "common/parallel/gil.h"
 #include <check.h>
 #include <math.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -366,55 +367,77 @@ static double median(double values[TURNS])
     return values[TURNS / 2];
 }
 
-static void *compute_until_told(void *argument)
-{
-    atomic_bool *enough = argument;
-    while (!atomic_load_explicit(enough, memory_order_relaxed))
-        ;
-    return NULL;
-}
-
-/* What a sleep of one interval takes here and now, beside a thread that computes: no thread that
- * waits an interval for the lock can be expected to do better. */
-static double sleep_beside_computing(double interval)
-{
-    const struct timespec time = {.tv_nsec = (long)(1e9 * interval)};
-    atomic_bool enough = false;
-    double slept[TURNS];
-    pthread_t computing;
-    ck_assert_int_eq(pthread_create(&computing, NULL, compute_until_told, &enough), 0);
-    for (int i = 0; i < TURNS; i++) {
-        const double start = seconds();
-        ck_assert_int_eq(nanosleep(&time, NULL), 0);
-        slept[i] = seconds() - start;
-    }
-    atomic_store(&enough, true);
-    ck_assert_int_eq(pthread_join(computing, NULL), 0);
-    return median(slept);
-}
-
-/* The turns of threads that compute under the lock, and the gaps between them, in which nobody had
- * it. */
+/* The turns of two computing threads, and the gaps between them, in which neither did. */
 struct turns {
     int count, whose; /* 0: nobody's yet */
-    double lengths[TURNS], held, gaps;
+    double lengths[TURNS], gaps[TURNS];
     double began, last_seen;
 };
 
-/* Called by the holder before every checkpoint: is this still its turn? */
+/* Called by the computing thread again and again: is this still its turn? */
 static void note_turn(struct turns *turns, int me)
 {
     const double now = seconds();
     if (turns->whose != me) {
         if (turns->whose != 0 && turns->count < TURNS) {
+            turns->gaps[turns->count] = now - turns->last_seen;
             turns->lengths[turns->count++] = turns->last_seen - turns->began;
-            turns->held += turns->last_seen - turns->began;
-            turns->gaps += now - turns->last_seen;
         }
         turns->whose = me;
         turns->began = now;
     }
     turns->last_seen = now;
+}
+
+/* Two threads that take turns without any lock, by agreement: one computes until the other, after
+ * a sleep of one interval, asks for the turn, and gives it by a semaphore. This is the yardstick:
+ * what it costs here and now to wait an interval, to ask and to be woken. */
+struct agreement {
+    struct timespec interval;
+    sem_t turn[2];
+    atomic_bool asked;
+    atomic_int arrived;
+    struct turns *turns;
+};
+
+static void ask_for_turn(struct agreement *agreement, int me)
+{
+    ck_assert_int_eq(nanosleep(&agreement->interval, NULL), 0);
+    atomic_store(&agreement->asked, true);
+    ck_assert_int_eq(sem_wait(&agreement->turn[me - 1]), 0);
+}
+
+static void *take_agreed_turns(void *argument)
+{
+    struct agreement *agreement = argument;
+    const int me = atomic_fetch_add(&agreement->arrived, 1) + 1;
+    if (me == 2)
+        ask_for_turn(agreement, me);
+    while (agreement->turns->count < TURNS) {
+        note_turn(agreement->turns, me);
+        if (atomic_exchange(&agreement->asked, false)) {
+            ck_assert_int_eq(sem_post(&agreement->turn[2 - me]), 0);
+            ask_for_turn(agreement, me);
+        }
+    }
+    ck_assert_int_eq(sem_post(&agreement->turn[2 - me]), 0); /* the other ends as well */
+    return NULL;
+}
+
+static struct turns agreed_turns(double interval)
+{
+    struct turns turns = {0};
+    struct agreement agreement = {.interval.tv_nsec = (long)(1e9 * interval), .turns = &turns};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(sem_init(&agreement.turn[i], 0, 0), 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, take_agreed_turns, &agreement), 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(sem_destroy(&agreement.turn[i]), 0);
+    return turns;
 }
 
 static void *compute_in_turns(void *argument)
@@ -438,11 +461,10 @@ static void *compute_in_turns(void *argument)
 START_TEST(turns_take_an_interval_and_follow_one_another)
 {
     const double interval = intervals[_i];
-    double turn = 0, sleep = 0, gaps = 0;
+    double turn = 0, gap = 0, agreed_turn = 0, agreed_gap = 0;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        struct turns turns = {0};
+        struct turns turns = {0}, agreed = agreed_turns(interval);
         struct shared shared = {.gil = create(interval), .turns = &turns};
-        sleep = sleep_beside_computing(interval);
         const double started = seconds();
         run_threads(2, compute_in_turns, &shared);
         const double elapsed = seconds() - started;
@@ -452,12 +474,14 @@ START_TEST(turns_take_an_interval_and_follow_one_another)
         ck_assert_double_ge(elapsed, TURNS * interval);
         gil_destroy(shared.gil);
         turn = median(turns.lengths);
-        gaps = turns.gaps / (turns.held + turns.gaps);
-        if (turn <= 3 * sleep && gaps <= 0.25)
+        gap = median(turns.gaps);
+        agreed_turn = median(agreed.lengths);
+        agreed_gap = median(agreed.gaps);
+        if (turn <= 3 * agreed_turn && (gap <= interval / 4 || gap <= 3 * agreed_gap))
             return;
     }
-    ck_abort_msg("a turn took %g s (a sleep of %g s: %g s), nobody computed for %g of the time",
-                 turn, interval, sleep, gaps);
+    ck_abort_msg("interval %g s: a turn took %g s (by agreement %g s), a gap %g s (%g s)", interval,
+                 turn, agreed_turn, gap, agreed_gap);
 }
 END_TEST
 
@@ -495,20 +519,21 @@ static void *wait_after_io(void *argument)
 START_TEST(io_beside_computing_waits_an_interval_each_time)
 {
     const double interval = intervals[_i];
-    double wait = 0, sleep = 0;
+    double wait = 0, agreed = 0;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        struct turns turns = {0};
+        struct turns turns = {0}, agreed_on = agreed_turns(interval);
         struct shared shared = {.gil = create(interval), .turns = &turns};
-        sleep = sleep_beside_computing(interval);
+        agreed = median(agreed_on.lengths);
         run_pair(compute_beside_io, wait_after_io, &shared);
         ck_assert_uint_eq(gil_statistics(shared.gil).forced, TURNS);
         gil_destroy(shared.gil);
         wait = median(turns.lengths);
         ck_assert_double_ge(turns.lengths[0], interval); /* the shortest */
-        if (wait <= 3 * sleep)
+        if (wait <= 3 * agreed)
             return;
     }
-    ck_abort_msg("a wait took %g s (a sleep of %g s: %g s)", wait, interval, sleep);
+    ck_abort_msg("a wait took %g s (interval %g s; a turn by agreement %g s)", wait, interval,
+                 agreed);
 }
 END_TEST
 

@@ -319,7 +319,9 @@ def idleness(peers, seconds=1.0):
             for name, peer in peers.running.items()}
     return (f"while nobody was asked, for {seconds:g} s, CPU time was used by "
             + ", ".join(f"{name} {text_of(value)}" for name, value in used.items())
-            + f", and by the whole machine {text_of(machine)}")
+            + f", and by the whole machine {text_of(machine)}"
+            + (": somebody else computes here, so the figures are not to be kept"
+               if machine > 0.1 * seconds else ""))
 
 
 def wakeups(contender):

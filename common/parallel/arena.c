@@ -23,8 +23,9 @@
 #define UNCHECKED      ((size_t)1 << 20) /* up to here nobody asks how much memory is free */
 
 /* Far from where the kernel puts programs, libraries and stacks, so that a fresh copy of the
- * program, whose own addresses differ, finds it free. Only a wish: without it "spawn" may fail. */
-#define WISHED_ADDRESS ((void *)0x200000000000)
+ * program, whose own addresses differ, finds it free. A worker that has pools of its own takes the
+ * next place. Only a wish: without it "spawn" may fail. */
+#define WISHED_ADDRESS 0x200000000000
 
 enum extent_state { COLD, WARM, USED, LENT };
 
@@ -79,14 +80,25 @@ static size_t size_memfd(int fd, size_t size)
     return size;
 }
 
+static void *map_at_wished_address(int fd, size_t size)
+{
+    const int protection = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_NORESERVE;
+    for (uintptr_t level = 0; level <= POOL_MAX_NESTING; level++) {
+        void *wish = (void *)(WISHED_ADDRESS + level * LARGEST_ARENA);
+        void *base = mmap(wish, size, protection, flags | MAP_FIXED_NOREPLACE, fd, 0);
+        if (base != MAP_FAILED)
+            return base;
+    }
+    return mmap(NULL, size, protection, flags, fd, 0);
+}
+
 int arena_map(struct error *error)
 {
     const int fd = make_memfd();
     if (fd < 0)
         return error_set_errno(error, "cannot create shared memory (memfd_create)");
     for (size_t size = size_memfd(fd, LARGEST_ARENA); size >= SMALLEST_ARENA; size /= 2) {
-        void *base =
-            mmap(WISHED_ADDRESS, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        void *base = map_at_wished_address(fd, size);
         if (base == MAP_FAILED) /* RLIMIT_AS, or a kernel that is strict: try with less */
             continue;
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);

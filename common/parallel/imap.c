@@ -195,6 +195,11 @@ static struct pool_iterator *create(struct pool *pool, struct pool_iterator opti
     size_t bytes;
     if (pool_check(pool, error) != 0 || check_task_function(options.function, error) != 0)
         return NULL;
+    pthread_mutex_lock(&pool->mutex);
+    const int closed = check_open(pool, false, error);
+    pthread_mutex_unlock(&pool->mutex);
+    if (closed)
+        return NULL;
     if (!options.source || options.chunksize == 0 || options.chunksize > UINT32_MAX) {
         error_set(error, ERROR_INVALID, "imap: %s",
                   options.source ? "chunksize must be 1 to 4294967295" : "the source is NULL");

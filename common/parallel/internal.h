@@ -1,6 +1,7 @@
 /* internal.h - what the parts of the pool know of each other; not for use outside this room.
  *
  *   arena.c     the shared memory, mapped at one address in every process
+ *   shared_array.c  arrays with a shape and a type, and with a name if they shall be found
  *   helper.c    the small process that forks all workers, reaps them and reports their deaths
  *   worker.c    what a worker process does
  *   job.c       the description of a piece of work in shared memory: build it, read its outcome
@@ -277,6 +278,9 @@ struct pool_result {
     struct pool_result *next_callback;
 };
 
+/* With the mutex held: does the pool take work? */
+int check_open(const struct pool *pool, bool even_closed, struct error *error);
+
 /* For imap: submits even when the pool is closed. NULL with *error. */
 struct pool_result *submit_chunk(struct pool *pool, const struct work *work, struct error *error);
 
@@ -346,7 +350,7 @@ struct pool {
     int cores;             /* that this process may use */
     atomic_int references; /* the program's, one for each result, the callback thread's */
 
-    pid_t helper;      /* the process that starts its workers */
+    pid_t helper;      /* the process that starts its workers; 0: gone */
     int helper_socket; /* -1: gone */
     int life[2];       /* pipe: workers see the read end hang up when the write end is closed */
     int event_fd;
@@ -396,6 +400,9 @@ void pool_unreference(struct pool *pool);
 
 /* In a new worker: the helper of the program is not its own. */
 void forget_program(void);
+
+/* Ends the helper that the pool has to itself, if it has. */
+void stop_own_helper(struct pool *pool);
 
 /* A pool's connection to the helper has hung up: is the helper dead? Then it is reaped. */
 bool helper_is_dead(struct pool *pool);

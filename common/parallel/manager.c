@@ -389,6 +389,7 @@ static void *manage(void *argument)
         if (waiting[1].revents & POLLOUT)
             pool->helper_busy = false;
     }
+    stop_own_helper(pool);
     atomic_store(&pool->ended, true);
     announce(pool);
     pthread_mutex_unlock(&pool->mutex);

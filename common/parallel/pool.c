@@ -61,6 +61,12 @@ static void stop_main_helper(void)
     pthread_mutex_unlock(&startup_mutex);
 }
 
+void stop_own_helper(struct pool *pool)
+{
+    if (pool->options.start_method == POOL_FORK)
+        stop_helper(&pool->helper, &pool->helper_socket);
+}
+
 /* Its connections hang up one after the other, as the kernel closes them. */
 static bool hangs_up(int socket)
 {
@@ -458,8 +464,7 @@ void pool_destroy(struct pool *pool)
         if (pool->manager_runs)
             pthread_join(pool->manager, NULL);
         end_callback_thread(pool);
-        if (pool->options.start_method == POOL_FORK)
-            stop_helper(&pool->helper, &pool->helper_socket);
+        stop_own_helper(pool); /* where no manager was started */
         free_shared_parts(pool);
     }
     const int descriptors[] = {pool->helper_socket, pool->life[0], pool->life[1], pool->event_fd};

@@ -106,7 +106,7 @@ static void publish(struct pool_result *result)
 /* The manager hears of the next job that is done if somebody needs it who does not wait himself. */
 static void let_manager_listen(struct pool *pool)
 {
-    if (pool->watched > 0 || pool->first_queued)
+    if (pool->watched > 0 || pool->first_queued || pool->closed)
         atomic_store(&pool->board->manager_listens, 1);
 }
 
@@ -395,8 +395,7 @@ void result_unreference(struct pool_result *result)
 
 /* ---- Submitting ------------------------------------------------------------------------------ */
 
-/* With the mutex held: does the pool take work? */
-static int check_open(const struct pool *pool, bool even_closed, struct error *error)
+int check_open(const struct pool *pool, bool even_closed, struct error *error)
 {
     if (pool->end.code != ERROR_NONE) {
         if (error)

@@ -36,6 +36,8 @@ struct extent {
 };
 
 static struct arena_place place = {.fd = -1};
+static struct arena_place places[MOST_ARENAS]; /* those of the programs above, and this last */
+static int place_count;
 static pid_t owner; /* only this process manages the extents: its children have stale copies */
 static struct extent *extents;
 static size_t extent_count, extent_room, warm_bytes, lent_count;
@@ -44,6 +46,12 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 const struct arena_place *arena_place(void)
 {
     return &place;
+}
+
+const struct arena_place *arena_places(int *count)
+{
+    *count = place_count;
+    return places;
 }
 
 static size_t whole_pages(size_t bytes)
@@ -83,7 +91,7 @@ static size_t size_memfd(int fd, size_t size)
 static void *map_at_wished_address(int fd, size_t size)
 {
     const int protection = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_NORESERVE;
-    for (uintptr_t level = 0; level <= POOL_MAX_NESTING; level++) {
+    for (uintptr_t level = 0; level < MOST_ARENAS; level++) {
         void *wish = (void *)(WISHED_ADDRESS + level * LARGEST_ARENA);
         void *base = mmap(wish, size, protection, flags | MAP_FIXED_NOREPLACE, fd, 0);
         if (base != MAP_FAILED)
@@ -94,6 +102,8 @@ static void *map_at_wished_address(int fd, size_t size)
 
 int arena_map(struct error *error)
 {
+    if (place_count == MOST_ARENAS)
+        return error_set(error, ERROR_INVALID, "shared memory is mapped %d times", place_count);
     const int fd = make_memfd();
     if (fd < 0)
         return error_set_errno(error, "cannot create shared memory (memfd_create)");
@@ -112,6 +122,7 @@ int arena_map(struct error *error)
         extent_count = 1;
         extents[0] = (struct extent){.offset = 0, .size = size, .state = COLD};
         place = (struct arena_place){.fd = fd, .base = base, .size = size};
+        places[place_count++] = place;
         return 0;
     }
     error_set_errno(error, "cannot map shared memory");
@@ -121,11 +132,13 @@ int arena_map(struct error *error)
 
 int arena_attach(const struct arena_place *of_parent)
 {
+    if (place_count == MOST_ARENAS)
+        return -1;
     void *base = mmap(of_parent->base, of_parent->size, PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, of_parent->fd, 0);
     if (base != of_parent->base)
         return -1; /* cppcheck-suppress memleak; the caller ends the process */
-    place = *of_parent;
+    places[place_count++] = place = *of_parent;
     return 0; /* cppcheck-suppress memleak; mapped for as long as the process lives */
 }
 
@@ -385,7 +398,11 @@ void shared_memory_free(void *memory)
 
 bool shared_memory_contains(const void *pointer, size_t bytes)
 {
-    const uintptr_t first = (uintptr_t)pointer, base = (uintptr_t)place.base;
-    return place.fd >= 0 && first >= base && first - base <= place.size &&
-           bytes <= place.size - (first - base);
+    for (int i = 0; i < place_count; i++) {
+        const uintptr_t first = (uintptr_t)pointer, base = (uintptr_t)places[i].base;
+        if (first >= base && first - base <= places[i].size &&
+            bytes <= places[i].size - (first - base))
+            return true;
+    }
+    return false;
 }

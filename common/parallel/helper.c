@@ -71,9 +71,12 @@ static void close_from_to(int first, int last)
         close(fd);
 }
 
-void close_other_descriptors(const int *keep, int count)
+void close_other_descriptors(int keep1, int keep2, bool arenas)
 {
-    int from = 3;
+    int keep[2 + MOST_ARENAS] = {keep1, keep2}, count = 2, arena_count, from = 3;
+    const struct arena_place *places = arena_places(&arena_count);
+    for (int i = 0; arenas && i < arena_count; i++)
+        keep[count++] = places[i].fd;
     for (;;) { /* the ranges between the kept ones, in ascending order */
         int next = -1;
         for (int i = 0; i < count; i++)
@@ -97,7 +100,6 @@ static void default_signal_actions(void)
 /* In the forked child. */
 _Noreturn static void become_worker(const struct worker_start *start, bool spawn, pid_t helper)
 {
-    const int keep[] = {start->life_fd, start->event_fd, arena_place()->fd};
     sigset_t interrupts;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != helper) /* it died before the line above */
@@ -106,14 +108,11 @@ _Noreturn static void become_worker(const struct worker_start *start, bool spawn
     sigaddset(&interrupts, SIGINT); /* Ctrl-C goes to every process: the parent decides */
     sigprocmask(SIG_SETMASK, &interrupts, NULL);
     default_signal_actions();
-    close_other_descriptors(keep, spawn ? 3 : 2);
+    close_other_descriptors(start->life_fd, start->event_fd, spawn || start->board->nesting > 0);
     if (!spawn)
         worker_main(start);
-    if (worker_start_to_environment(start) == 0) {
-        for (int i = 0; i < 3; i++)
-            fcntl(keep[i], F_SETFD, 0);
+    if (worker_start_to_environment(start) == 0)
         execl("/proc/self/exe", program_invocation_name, (char *)NULL);
-    }
     _exit(127);
 }
 
@@ -303,7 +302,7 @@ static void serve(void)
 _Noreturn static void helper_main(int socket, pid_t program)
 {
     sigset_t child_ended;
-    close_other_descriptors((const int[]){socket, arena_place()->fd}, 2);
+    close_other_descriptors(socket, socket, true);
     default_signal_actions(); /* the program's handlers are not the helper's */
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);

@@ -36,6 +36,11 @@ int arena_map(struct error *error);
 int arena_attach(const struct arena_place *of_parent);
 const struct arena_place *arena_place(void); /* fd -1: not mapped */
 
+/* A worker that has pools of its own has an arena beside that of the program, and so on: all that
+ * are mapped here, the innermost, arena_place, last. */
+#define MOST_ARENAS (POOL_MAX_NESTING + 1)
+const struct arena_place *arena_places(int *count);
+
 /* Whole pages, for the process that called arena_map only; zeroed if asked for. */
 void *arena_allocate(size_t bytes, bool zeroed, struct error *error);
 void arena_free(void *memory);
@@ -110,6 +115,7 @@ struct board {
     _Alignas(CACHE_LINES) _Atomic uint32_t bell; /* changes when there may be something to do */
     _Alignas(CACHE_LINES) _Atomic uint32_t news; /* changes when there may be something done */
     _Atomic int listeners;                       /* threads of the parent that sleep until then */
+    _Atomic int waiting_on;      /* the processor of the thread of the parent that waited last */
     _Atomic int manager_listens; /* the manager wants to hear of the next job that is done */
     _Alignas(CACHE_LINES) int workers;
     int job_slots;
@@ -173,7 +179,9 @@ int nesting_allowed(void);
 
 /* ---- helper.c ------------------------------------------------------------------------------ */
 
-#define PATIENCE 2.0 /* seconds that a helper has to end; then it is stopped or stuck, and killed */
+#define PATIENCE                                                                                   \
+    2.0 /* seconds that a helper has to end; then it is stopped or stuck, and killed               \
+         */
 
 /* Forks a helper from this process as it is: its pid, and *socket, the first connection to it,
  * with whose hang-up it ends. -1 with *error. */
@@ -206,8 +214,8 @@ int helper_signal(int socket, int slot, int number);
 /* Takes one report if one is there: 1, 0 if none is waiting, -1 if the helper is gone. */
 int helper_receive(int socket, struct helper_report *report);
 
-/* Closes every descriptor from 3 on but these, in a new process. */
-void close_other_descriptors(const int *keep, int count);
+/* Closes every descriptor from 3 on but these, in a new process; arenas: and but theirs. */
+void close_other_descriptors(int keep1, int keep2, bool arenas);
 
 /* ---- job.c --------------------------------------------------------------------------------- */
 
@@ -321,6 +329,9 @@ void announce(struct pool *pool);
 int thread_start(pthread_t *thread, void *(*function)(void *), void *argument);
 
 int manager_start(struct pool *pool, struct error *error);
+
+/* Sends for the workers that are wanted. Returns when to try again. With the mutex held. */
+double start_missing_workers(struct pool *pool);
 void manager_kick(const struct pool *pool); /* may be called by a signal handler */
 
 /* With the mutex held. */
@@ -346,7 +357,7 @@ struct pool {
     struct pool_options options;
     struct board *board; /* NULL after pool_destroy */
     void *initializer_copy;
-    pid_t owner;
+    pid_t owner;           /* the process that has made it */
     int cores;             /* that this process may use */
     atomic_int references; /* the program's, one for each result, the callback thread's */
 

@@ -281,8 +281,7 @@ static void start_worker(struct pool *pool, int slot)
     }
 }
 
-/* Returns when to look again. */
-static double start_missing_workers(struct pool *pool)
+double start_missing_workers(struct pool *pool)
 {
     double next = INFINITY;
     for (int i = 0; i < pool->options.workers; i++) {

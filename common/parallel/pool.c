@@ -16,6 +16,7 @@
  */
 static pid_t main_helper; /* 0: none */
 static int main_socket = -1;
+static int cores;        /* that this process may use, as it started */
 static pid_t started_by; /* the process that called pool_startup; 0: none has */
 static pthread_mutex_t startup_mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -102,6 +103,7 @@ static int start_up(struct error *error)
 {
     if (arena_map(error) != 0)
         return -1;
+    cores = resources_cores();
     started_by = getpid(); /* before the fork, so that no worker takes itself for the program */
     main_helper = helper_start(&main_socket, error);
     return main_helper > 0 ? 0 : -1;
@@ -225,7 +227,7 @@ static int set_up_initializer(struct pool *pool, struct error *error)
 static int set_up_board(struct pool *pool, struct error *error)
 {
     const struct pool_options *options = &pool->options;
-    const int workers = options->workers, cores = pool->cores;
+    const int workers = options->workers;
     const int job_slots = 2 * workers + 16; /* a job for each worker, and as many to go on with */
     const int spin_places = workers < cores ? workers : cores - 1;
     const size_t jobs_at = sizeof(struct board) + (size_t)workers * sizeof(struct worker_slot);
@@ -290,6 +292,9 @@ static int start_workers(struct pool *pool, struct error *error)
 {
     for (int i = 0; i < pool->options.workers; i++)
         pool->workers[i].wanted = true;
+    pthread_mutex_lock(&pool->mutex);
+    start_missing_workers(pool); /* while the manager starts, the helper is at work already */
+    pthread_mutex_unlock(&pool->mutex);
     if (manager_start(pool, error) != 0)
         return -1;
     wait_until(pool, all_ready, pool, INFINITY, false);
@@ -316,7 +321,7 @@ static struct pool *allocate_pool(const struct pool_options *options, struct err
     pool->options = *options;
     pool->workers = workers;
     pool->owner = getpid();
-    pool->cores = resources_cores();
+    pool->cores = cores;
     pool->references = 1;
     pool->helper_socket = pool->life[0] = pool->life[1] = pool->event_fd = -1;
     pool->last_callback = &pool->callbacks;

@@ -17,10 +17,10 @@
 #include <stddef.h>
 
 /* Memory for count elements of size bytes each, zeroed, aligned to a page. The caller owns it and
- * gives it back with shared_memory_free. Only the process that called pool_startup may allocate.
- * Arrays that know their shape and type: shared_array.h. NULL with *error: ERROR_INVALID (count or
- * size 0, count x size overflows, no pool_startup before), ERROR_MEMORY (more than the machine or
- * its cgroup has free). */
+ * gives it back with shared_memory_free. Only the process that called pool_startup may allocate,
+ * and workers that may have pools. Arrays that know their shape and type: shared_array.h. NULL with
+ * *error: ERROR_INVALID (count or size 0, count x size overflows, no pool_startup before),
+ * ERROR_MEMORY (more than the machine or its cgroup has free). */
 void *shared_memory_allocate(size_t count, size_t size, struct error *error);
 
 /* Gives it back. NULL is allowed. No task may use it any more. */

@@ -1,6 +1,7 @@
 #include "common/parallel/internal.h"
 #include <linux/futex.h>
 #include <math.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #define LOOK_AGAIN 0.1 /* seconds after which somebody who waits looks for skipped chunks */
@@ -71,9 +72,11 @@ static bool spin_until(wait_condition *reached, void *context, double deadline)
 bool wait_until(struct pool *pool, wait_condition *reached, void *context, double deadline,
                 bool spin)
 {
+    struct board *board = pool->board;
+    if (spin && board)
+        atomic_store_explicit(&board->waiting_on, sched_getcpu(), memory_order_relaxed);
     if (reached(context) || (spin && spin_until(reached, context, deadline)))
         return true;
-    struct board *board = pool->board;
     for (;;) {
         atomic_fetch_add(&board->listeners, 1);
         const uint32_t heard = atomic_load(&board->news);

@@ -8,6 +8,7 @@
 #include <omp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TASK_STACK ((size_t)16 << 20)
+#define TASK_STACK  ((size_t)16 << 20)
+#define LONGEST_RUN 16 /* chunks: two pairs of cache lines */
 
 /* The task thread's view of a call. */
 struct pool_task {
@@ -195,15 +197,37 @@ static void run_chunk(struct worker *worker, const struct job *job, struct job_s
     }
 }
 
-/* Claims a chunk nobody has. The counter only says where to try; the compare-and-swap decides,
- * and it leaves the owner's name in the same store. */
-static bool claim(struct job *job, uint32_t id, size_t *claimed)
+/* Chunks that a worker is to try next. */
+struct run {
+    size_t next, end;
+};
+
+/* Takes the next chunks from the job's counter. While many are left it takes several neighbours at
+ * once, so that workers do not fight for the counter and for cache lines; never more than a small
+ * part of its even share of what is left, so that nobody waits for it in the end. */
+static bool next_run(const struct worker *worker, struct job *job, struct run *run)
 {
-    while (atomic_load_explicit(&job->next, memory_order_relaxed) < job->chunk_count) {
-        const size_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+    const size_t count = job->chunk_count;
+    const size_t at = atomic_load_explicit(&job->next, memory_order_relaxed);
+    if (at >= count)
+        return false;
+    size_t length = (count - at) / (8 * (size_t)worker->board->workers);
+    if (length > LONGEST_RUN)
+        length = LONGEST_RUN;
+    if (length < 1 || worker->board->maxtasksperchild > 0)
+        length = 1;
+    run->next = atomic_fetch_add_explicit(&job->next, length, memory_order_relaxed);
+    run->end = run->next < count && length < count - run->next ? run->next + length : count;
+    return run->next < count;
+}
+
+/* Claims a chunk nobody has. The counter only said where to try; the compare-and-swap decides, and
+ * it leaves the owner's name in the same store. */
+static bool claim(struct job *job, uint32_t id, struct run *run, size_t *claimed)
+{
+    while (run->next < run->end) {
+        const size_t i = run->next++;
         uint32_t nobody = 0;
-        if (i >= job->chunk_count)
-            return false;
         if (atomic_compare_exchange_strong_explicit(&job->chunks[i].owner, &nobody, id,
                                                     memory_order_acq_rel, memory_order_relaxed)) {
             *claimed = i;
@@ -239,32 +263,49 @@ static void tell_parent(struct worker *worker)
     }
 }
 
-/* Claims and runs chunks of one job until there are none. Returns how many. */
+/* Claims and runs the chunks of a run. Returns how many. */
+static size_t do_run(struct worker *worker, struct job *job, struct job_slot *slot,
+                     pool_function *function, struct run run)
+{
+    const uint32_t id = worker->start.id;
+    size_t chunk, done = 0;
+    while (claim(job, id, &run, &chunk)) {
+        run_chunk(worker, job, slot, function, chunk);
+        if (__fpending(stdout) > 0) /* what a task printed is not lost with its worker */
+            fflush(stdout);
+        add(&worker->slot->chunks_done, 1);
+        done++;
+        atomic_store_explicit(&job->chunks[chunk].owner, id | CHUNK_DONE, memory_order_release);
+    }
+    return done;
+}
+
+static bool has_served(const struct worker *worker)
+{
+    return worker->board->maxtasksperchild > 0 &&
+           worker->chunks_done >= worker->board->maxtasksperchild;
+}
+
+/* Works on a job until nothing of it is left. Returns how many chunks that was. */
 static size_t work_on(struct worker *worker, struct job *job)
 {
     const int own = worker->start.slot;
     struct job_slot *slot = &job->slots[own < job->slot_count ? own : 0];
-    const uint32_t id = worker->start.id;
     pool_function *function = NULL;
-    size_t chunk, done = 0;
     uint64_t last = 0;
-
-    while (claim(job, id, &chunk)) {
+    size_t done = 0;
+    struct run run;
+    while (!has_served(worker) && next_run(worker, job, &run)) {
         if (!function) {
             last = now_ns();
             function = pool_find(job->function);
         }
-        run_chunk(worker, job, slot, function, chunk);
-        if (__fpending(stdout) > 0) /* what a task printed is not lost with its worker */
-            fflush(stdout);
+        const size_t more = do_run(worker, job, slot, function, run);
         const uint64_t time = now_ns();
         add(&slot->busy_ns, time - last);
-        add(&worker->slot->chunks_done, 1);
         last = time;
-        done++;
-        atomic_store_explicit(&job->chunks[chunk].owner, id | CHUNK_DONE, memory_order_release);
-        if (++worker->chunks_done == worker->board->maxtasksperchild)
-            break;
+        done += more;
+        worker->chunks_done += (long)more;
     }
     return done;
 }
@@ -300,7 +341,7 @@ static bool look_for_work(struct worker *worker)
             }
         }
         atomic_store_explicit(&worker->slot->job, NULL, memory_order_release);
-        if (worker->chunks_done == board->maxtasksperchild && board->maxtasksperchild > 0)
+        if (has_served(worker))
             break;
     }
     return worked;
@@ -321,6 +362,8 @@ static _Atomic uint32_t *spin_place(struct worker *worker)
 static bool spin(const struct board *board, uint32_t heard)
 {
     const double until = now() + SPIN;
+    if (sched_getcpu() == atomic_load(&board->waiting_on)) /* it is rung there: not on my core */
+        resources_place(resources_here() + 1);
     do
         for (int i = 0; i < 64; i++) {
             if (atomic_load_explicit(&board->bell, memory_order_acquire) != heard)
@@ -412,7 +455,7 @@ static void *task_thread(void *argument)
     for (;;) {
         const uint32_t heard = atomic_load(&worker->board->bell);
         if (look_for_work(worker)) {
-            if (worker->chunks_done == worker->board->maxtasksperchild)
+            if (has_served(worker))
                 retire(worker);
         } else {
             rest(worker, heard);
@@ -456,30 +499,51 @@ _Noreturn void worker_main(const struct worker_start *start)
 
 /* ---- A fresh copy of the program ----------------------------------------------------------- */
 
+/* All its descriptors stay open in the new program. */
 int worker_start_to_environment(const struct worker_start *start)
 {
-    const struct arena_place *place = arena_place();
-    char text[256];
-    snprintf(text, sizeof text, "%d %d %d %p %zu %p %d %u", start->life_fd, start->event_fd,
-             place->fd, place->base, place->size, (void *)start->board, start->slot, start->id);
+    int count;
+    const struct arena_place *places = arena_places(&count);
+    char text[64 * (2 + MOST_ARENAS)];
+    int used = snprintf(text, sizeof text, "%d %d %p %d %u", start->life_fd, start->event_fd,
+                        (void *)start->board, start->slot, start->id);
+    fcntl(start->life_fd, F_SETFD, 0);
+    fcntl(start->event_fd, F_SETFD, 0);
+    for (int i = 0; i < count; i++) {
+        used += snprintf(text + used, sizeof text - (size_t)used, " %d %p %zu", places[i].fd,
+                         places[i].base, places[i].size);
+        fcntl(places[i].fd, F_SETFD, 0);
+    }
     return setenv(WORKER_ENVIRONMENT, text, 1);
+}
+
+static bool attach_arenas(const char *text)
+{
+    struct arena_place place;
+    int used;
+    while (sscanf(text, "%d %p %zu%n", &place.fd, &place.base, &place.size, &used) == 3) {
+        if (arena_attach(&place) != 0)
+            return false;
+        fcntl(place.fd, F_SETFD, FD_CLOEXEC);
+        text += used;
+    }
+    return *text == '\0' && arena_place()->fd >= 0;
 }
 
 bool worker_start_from_environment(struct worker_start *start)
 {
-    struct arena_place place;
     void *board;
+    int used;
     const char *text = getenv(WORKER_ENVIRONMENT);
     if (!text)
         return false;
-    if (sscanf(text, "%d %d %d %p %zu %p %d %" SCNu32, &start->life_fd, &start->event_fd, &place.fd,
-               &place.base, &place.size, &board, &start->slot, &start->id) != 8 ||
-        arena_attach(&place) != 0)
+    if (sscanf(text, "%d %d %p %d %" SCNu32 "%n", &start->life_fd, &start->event_fd, &board,
+               &start->slot, &start->id, &used) != 5 ||
+        !attach_arenas(text + used))
         _exit(127);
     start->board = board;
     fcntl(start->life_fd, F_SETFD, FD_CLOEXEC);
     fcntl(start->event_fd, F_SETFD, FD_CLOEXEC);
-    fcntl(place.fd, F_SETFD, FD_CLOEXEC);
     unsetenv(WORKER_ENVIRONMENT); /* a program that a task starts is not a worker */
     return true;
 }

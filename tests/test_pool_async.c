@@ -2348,8 +2348,8 @@ END_TEST
 
 /* ---- Pools within pools ---------------------------------------------------------------------- */
 
-/* What a task with a pool of its own is told. The scene is the program's: tasks of that pool see it
- * only if they are forked, a fresh copy of the program has the memory of its own pool's program. */
+/* What a task with a pool of its own is told. The scene is the program's, and that pool's tasks see
+ * it too. */
 struct inner_order {
     struct scene *scene;
     enum pool_start_method method;
@@ -2358,15 +2358,6 @@ struct inner_order {
 };
 
 #define INNER 40
-
-static int square_or_stay(const void *const *arguments, void *result, struct pool_task *task)
-{
-    if (*(const long *)arguments[0] < 0)
-        for (;;)
-            pause_ms(-1);
-    return square(arguments, result, task);
-}
-POOL_TASK(square_or_stay);
 
 /* Kills all workers of the pool: they are replaced. */
 static void replace_all(struct pool *pool)
@@ -2378,12 +2369,13 @@ static void replace_all(struct pool *pool)
     settled_pids(pool, pids, again);
 }
 
-/* Makes a pool, squares 0 to INNER-1 in it, and returns the sum. Its workers' pids are left in the
- * scene. */
+/* Makes a pool, plays parts 0 to INNER-1 in it, and returns the sum. Its workers' pids are left in
+ * the scene. */
 static int use_inner_pool(const void *const *arguments, void *result, struct pool_task *task)
 {
     const struct inner_order *inner = arguments[0];
-    long x[INNER], values[INNER];
+    struct order parts[INNER];
+    long values[INNER];
     pid_t pids[MAX_WORKERS];
     struct error why;
     const struct pool_options options = {
@@ -2396,9 +2388,9 @@ static int use_inner_pool(const void *const *arguments, void *result, struct poo
     for (int i = 0; i < inner->workers; i++)
         atomic_store(&inner->scene->nested[i], pids[i]);
     for (long i = 0; i < INNER; i++)
-        x[i] = inner->stay ? -1 : i;
-    atomic_fetch_add(&inner->scene->entered, 1);
-    const int status = pool_map(pool, square_or_stay, x, 8, values, 8, INNER, 3, &why);
+        parts[i] =
+            (struct order){.scene = inner->scene, .act = inner->stay ? STAY : SQUARE, .part = i};
+    const int status = pool_map(pool, play, parts, sizeof *parts, values, 8, INNER, 3, &why);
     const uint64_t restarts = pool_statistics(pool).restarts;
     pool_destroy(pool);
     if (status != 0)
@@ -2457,6 +2449,7 @@ START_TEST(worker_with_a_pool_of_its_own)
                   "%s", error.message);
     for (int i = 0; i < 6; i++)
         ck_assert_int_eq(results[i], sum_of_squares(INNER));
+    ck_assert_int_eq(atomic_load(&scene->finished), 6 * INNER);
     ck_assert_uint_eq(pool_statistics(pool).restarts, 0);
     end_scene(pool);
 }
@@ -2504,7 +2497,7 @@ static void expect_inner_end(int i, bool by_kill)
     struct pool_result *result =
         pool_apply_async(pool, use_inner_pool, &inner, sizeof inner, results, 8, NULL, &error);
     ck_assert_msg(result != NULL, "%s", error.message);
-    await_entered(scene, 1);
+    await_entered(scene, 2);
     const pid_t first = (pid_t)atomic_load(&scene->nested[0]);
     const pid_t second = (pid_t)atomic_load(&scene->nested[1]);
     const pid_t worker = parent_of(parent_of(first));

@@ -97,6 +97,8 @@ static void default_signal_actions(void)
         signal(number, SIG_DFL);
 }
 
+static const int ignored_signals[] = {SIGINT, SIGHUP, SIGQUIT, SIGPIPE}; /* by the helper */
+
 /* In the forked child. */
 _Noreturn static void become_worker(const struct worker_start *start, bool spawn, pid_t helper)
 {
@@ -107,7 +109,8 @@ _Noreturn static void become_worker(const struct worker_start *start, bool spawn
     sigemptyset(&interrupts);
     sigaddset(&interrupts, SIGINT); /* Ctrl-C goes to every process: the parent decides */
     sigprocmask(SIG_SETMASK, &interrupts, NULL);
-    default_signal_actions();
+    for (size_t i = 0; i < sizeof ignored_signals / sizeof *ignored_signals; i++)
+        signal(ignored_signals[i], SIG_DFL);
     close_other_descriptors(start->life_fd, start->event_fd, spawn || start->board->nesting > 0);
     if (!spawn)
         worker_main(start);
@@ -304,10 +307,8 @@ _Noreturn static void helper_main(int socket, pid_t program)
     sigset_t child_ended;
     close_other_descriptors(socket, socket, true);
     default_signal_actions(); /* the program's handlers are not the helper's */
-    signal(SIGINT, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
-    signal(SIGQUIT, SIG_IGN);
-    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < sizeof ignored_signals / sizeof *ignored_signals; i++)
+        signal(ignored_signals[i], SIG_IGN);
     sigemptyset(&child_ended);
     sigaddset(&child_ended, SIGCHLD);
     sigprocmask(SIG_SETMASK, &child_ended, NULL); /* all signals were blocked until here */

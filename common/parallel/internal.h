@@ -94,6 +94,7 @@ struct job {
     struct job *retired;                           /* the next one in a list of the parent's */
     _Alignas(CACHE_LINES) _Atomic size_t next;     /* hint: where to try to claim */
     _Alignas(CACHE_LINES) _Atomic size_t finished; /* chunks done, as far as counted ... */
+    _Atomic int incomplete;                        /* a task of it failed, was lost or withdrawn */
     _Atomic int uncertain; /* ... and some may not be: a worker died, or chunks were withdrawn */
 };
 
@@ -245,7 +246,8 @@ void job_retire(struct pool *pool, struct job *job);
 /* Copies what was completed to results, unless it is there already. Returns the bytes. */
 uint64_t job_copy_results(const struct job *job, const struct pool_results *results);
 
-/* Are all chunks from *position on done or given up? Moves *position on. */
+/* Are all chunks done or given up? Usually the count tells; else looks at those from *position on,
+ * and moves it on. */
 bool job_is_done(const struct job *job, _Atomic size_t *position);
 
 /* The tasks of chunk i: the first, and how many. */

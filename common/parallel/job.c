@@ -252,6 +252,10 @@ size_t chunk_tasks(const struct job *job, size_t i)
 
 bool job_is_done(const struct job *job, _Atomic size_t *position)
 {
+    if (atomic_load_explicit(&job->finished, memory_order_acquire) == job->chunk_count)
+        return true;
+    if (!atomic_load_explicit(&job->uncertain, memory_order_acquire))
+        return false;
     size_t i = atomic_load_explicit(position, memory_order_relaxed);
     while (i < job->chunk_count &&
            atomic_load_explicit(&job->chunks[i].owner, memory_order_acquire) &
@@ -279,6 +283,8 @@ uint64_t job_copy_results(const struct job *job, const struct pool_results *resu
     size_t whole = 0; /* chunks in a row that were completed: they are copied in one piece */
     if (!results->data || results->data == job->results.data)
         return 0;
+    if (!atomic_load(&job->incomplete))
+        return copy_results(job, results, 0, job->tasks);
     for (size_t i = 0; i < job->chunk_count; i++) {
         const size_t first = chunk_first(job, i);
         const size_t completed = atomic_load(&job->chunks[i].completed);

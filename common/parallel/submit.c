@@ -174,6 +174,7 @@ void give_up_chunk(struct pool_result *result, size_t chunk, enum pool_task_stat
     struct pool *pool = result->pool;
     const size_t task = chunk_first(job, chunk) + atomic_load(&job->chunks[chunk].completed);
     char rest[64];
+    atomic_store(&job->incomplete, 1);
     atomic_store(&job->chunks[chunk].owner, CHUNK_GIVEN_UP | (uint32_t)how);
     if (how == POOL_TASK_LOST)
         pool->statistics.chunks_lost++;
@@ -209,6 +210,12 @@ static void judge(struct pool_result *result)
     const struct job *job = result->job;
     size_t failed = SIZE_MAX, cancelled = SIZE_MAX, cancelled_tasks = 0;
     const size_t lost = result->lost.code != ERROR_NONE ? result->lost.task : SIZE_MAX;
+    statistics->maps++;
+    if (!atomic_load(&job->incomplete)) {
+        statistics->tasks += job->tasks;
+        statistics->chunks += job->chunk_count;
+        return;
+    }
     for (size_t i = 0; i < job->chunk_count; i++) {
         const size_t completed = atomic_load(&job->chunks[i].completed);
         const size_t open = chunk_tasks(job, i) - completed;
@@ -224,7 +231,6 @@ static void judge(struct pool_result *result)
             cancelled = task;
         cancelled_tasks += state == POOL_TASK_CANCELLED ? open : 0;
     }
-    statistics->maps++;
     statistics->cancelled += cancelled_tasks;
     const size_t lowest = failed < lost ? (failed < cancelled ? failed : cancelled)
                                         : (lost < cancelled ? lost : cancelled);
@@ -601,6 +607,7 @@ size_t pool_result_cancel(struct pool_result *result)
     if (atomic_load(&result->state) == RESULT_UNFINISHED) {
         result->cancelled = true;
         atomic_store(&job->uncertain, 1);
+        atomic_store(&job->incomplete, 1);
         for (size_t i = atomic_load(&result->scanned); i < job->chunk_count; i++) {
             uint32_t nobody = 0;
             if (atomic_compare_exchange_strong(&job->chunks[i].owner, &nobody,

@@ -164,7 +164,7 @@ static void start_clock(struct worker *worker, struct pool_task *task)
 
 /* The tasks of one chunk, until one fails: as in Python that ends its chunk. A worker that died
  * may have done some of them; the chunk goes on where it ended. */
-static void run_chunk(struct worker *worker, const struct job *job, struct job_slot *slot,
+static void run_chunk(struct worker *worker, struct job *job, struct job_slot *slot,
                       pool_function *function, size_t chunk)
 {
     _Atomic uint32_t *completed = &job->chunks[chunk].completed;
@@ -191,6 +191,7 @@ static void run_chunk(struct worker *worker, const struct job *job, struct job_s
             if (task.message[0] == '\0')
                 snprintf(task.message, sizeof task.message, "returned %d", failed);
             note_error(slot, &task);
+            atomic_store_explicit(&job->incomplete, 1, memory_order_relaxed);
             break;
         }
         atomic_store_explicit(completed, (uint32_t)(i + 1 - first), memory_order_release);

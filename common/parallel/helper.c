@@ -278,12 +278,26 @@ static void reap(void)
     }
 }
 
+/* poll refuses more descriptors than the limit, which somebody must have lowered below what is open
+ * already. */
+static bool allow_descriptors(void)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    return limit.rlim_max >= FIRST_CONNECTION + connection_count &&
+           setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 /* Until the program hangs up, or ends. */
 static void serve(void)
 {
     for (;;) {
-        if (poll(waiting, FIRST_CONNECTION + connection_count, -1) < 0)
+        if (poll(waiting, FIRST_CONNECTION + connection_count, -1) < 0) {
+            if (errno == EINVAL && !allow_descriptors())
+                return;
             continue;
+        }
         if (waiting[0].revents) {
             struct signalfd_siginfo ignored;
             while (read(waiting[0].fd, &ignored, sizeof ignored) > 0)

@@ -81,21 +81,22 @@ struct job_slot {
     struct task_error errors[2];
 };
 
+/* In the order in which a worker needs it: a small job is read in a few cache lines. */
 struct job {
-    char function[NAME_LENGTH];
-    size_t tasks, chunksize, chunk_count, column_count;
-    size_t first_index;                           /* what pool_task_index says of the first task */
-    struct pool_column columns[POOL_MAX_COLUMNS]; /* all pointers lie in the arena */
-    struct pool_results results;
+    _Alignas(CACHE_LINES) size_t tasks, chunksize, chunk_count, column_count;
+    size_t first_index;     /* what pool_task_index says of the first task */
+    struct chunk *chunks;   /* [chunk_count] */
     struct job_slot *slots; /* [slot_count]: one for each worker; one chunk needs only one */
     int slot_count;
-    struct chunk *chunks;                          /* [chunk_count] */
-    size_t size;                                   /* bytes of all this: the parent's */
-    struct job *retired;                           /* the next one in a list of the parent's */
-    _Alignas(CACHE_LINES) _Atomic size_t next;     /* hint: where to try to claim */
-    _Alignas(CACHE_LINES) _Atomic size_t finished; /* chunks done, as far as counted ... */
-    _Atomic int incomplete;                        /* a task of it failed, was lost or withdrawn */
-    _Atomic int uncertain; /* ... and some may not be: a worker died, or chunks were withdrawn */
+    struct pool_results results;
+    struct pool_column columns[POOL_MAX_COLUMNS]; /* all pointers lie in the arena */
+    char function[NAME_LENGTH];
+    size_t size;                               /* bytes of all this: the parent's */
+    struct job *retired;                       /* the next one in a list of the parent's */
+    _Alignas(CACHE_LINES) _Atomic size_t next; /* hint: where to try to claim */
+    _Atomic size_t finished;                   /* chunks done, as far as counted ... */
+    _Atomic int uncertain;  /* ... and some may not be: a worker died, or chunks were withdrawn */
+    _Atomic int incomplete; /* a task of it failed, was lost or withdrawn */
 };
 
 enum worker_state { WORKER_STARTING, WORKER_READY, WORKER_FAILED, WORKER_RETIRED };

@@ -131,64 +131,69 @@ void job_retire(struct pool *pool, struct job *job)
 
 /* ---- The plan: one allocation holds the job ------------------------------------------------- */
 
-/* Its description, its slots and chunks, then copies of all columns, offsets and results that do
- * not live in shared memory. `size` grows as parts are placed; a sum that overflows stays at
- * SIZE_MAX, which no allocation can serve. */
-static size_t place_part(size_t *size, size_t bytes)
-{
-    const size_t at = *size;
-    size_t padded, sum;
-    if (__builtin_add_overflow(bytes, CACHE_LINES - 1, &padded) ||
-        __builtin_add_overflow(at, padded / CACHE_LINES * CACHE_LINES, &sum))
-        sum = SIZE_MAX;
-    *size = sum;
-    return at;
-}
-
-static size_t place_parts(size_t *size, size_t count, size_t bytes)
-{
-    size_t all;
-    return place_part(size, __builtin_mul_overflow(count, bytes, &all) ? SIZE_MAX : all);
-}
-
+/* Its description and its chunks, then copies of all columns, offsets and results that do not live
+ * in shared memory, then its slots. What several workers write lies on cache lines of its own; a
+ * job of one chunk is for one worker, and as close together as can be. */
 struct part { /* something that the workers must see */
     const void *data;
     size_t bytes, at;
     bool shared;
 };
 
-static struct part plan_part(size_t *size, const void *data, size_t bytes)
-{
-    struct part part = {.data = data, .bytes = bytes};
-    part.shared = part.bytes == 0 || (data && shared_memory_contains(data, bytes));
-    if (!part.shared)
-        part.at = place_part(size, bytes);
-    return part;
-}
-
 struct plan {
-    size_t size, chunk_count, slot_count;
+    size_t size, alignment, chunk_count, slot_count;
     size_t slots_at, chunks_at;
     struct part columns[POOL_MAX_COLUMNS + 1], offsets[POOL_MAX_COLUMNS + 1]; /* last: results */
 };
 
+/* The size grows as parts are placed; a sum that overflows stays at SIZE_MAX, which no allocation
+ * can serve. */
+static size_t place_part(struct plan *plan, size_t alignment, size_t bytes)
+{
+    size_t at, sum;
+    if (__builtin_add_overflow(plan->size, alignment - 1, &at) ||
+        __builtin_add_overflow(at / alignment * alignment, bytes, &sum)) {
+        plan->size = SIZE_MAX;
+        return 0;
+    }
+    plan->size = sum;
+    return at / alignment * alignment;
+}
+
+static size_t place_parts(struct plan *plan, size_t alignment, size_t count, size_t bytes)
+{
+    size_t all;
+    return place_part(plan, alignment, __builtin_mul_overflow(count, bytes, &all) ? SIZE_MAX : all);
+}
+
+static struct part plan_part(struct plan *plan, const void *data, size_t bytes)
+{
+    struct part part = {.data = data, .bytes = bytes};
+    part.shared = part.bytes == 0 || (data && shared_memory_contains(data, bytes));
+    if (!part.shared)
+        part.at = place_part(plan, plan->alignment, bytes);
+    return part;
+}
+
 static void plan_job(struct plan *plan, const struct pool *pool, const struct work *work)
 {
-    plan->size = 0;
+    const bool one = work->tasks <= work->chunksize;
+    plan->size = one ? offsetof(struct job, incomplete) + sizeof(int) : sizeof(struct job);
+    plan->alignment = one ? _Alignof(max_align_t) : CACHE_LINES;
     plan->chunk_count = work->tasks / work->chunksize + (work->tasks % work->chunksize != 0);
-    plan->slot_count = plan->chunk_count == 1 ? 1 : (size_t)pool->options.workers;
-    place_part(&plan->size, sizeof(struct job));
-    plan->slots_at = place_parts(&plan->size, plan->slot_count, sizeof(struct job_slot));
-    plan->chunks_at = place_parts(&plan->size, plan->chunk_count, sizeof(struct chunk));
+    plan->slot_count = one ? 1 : (size_t)pool->options.workers;
+    plan->chunks_at = place_parts(plan, plan->alignment, plan->chunk_count, sizeof(struct chunk));
     for (size_t c = 0; c <= work->column_count; c++) {
         const struct pool_column column =
             c < work->column_count ? work->columns[c] : results_as_column(&work->results);
         size_t bytes = 0;
         column_bytes(&column, work->tasks, &bytes);
-        plan->columns[c] = plan_part(&plan->size, column.data, bytes);
-        plan->offsets[c] = plan_part(&plan->size, column.offsets,
+        plan->columns[c] = plan_part(plan, column.data, bytes);
+        plan->offsets[c] = plan_part(plan, column.offsets,
                                      column.offsets ? (work->tasks + 1) * sizeof(size_t) : 0);
     }
+    plan->slots_at =
+        place_parts(plan, _Alignof(struct job_slot), plan->slot_count, sizeof(struct job_slot));
 }
 
 /* Where the workers find a part: where it is, or its copy in the job. */
@@ -216,6 +221,7 @@ struct job *job_build(struct pool *pool, const struct work *work, uint64_t *copi
         return NULL;
     struct job *job = (struct job *)(void *)memory;
     memset(memory, 0, plan.chunks_at + plan.chunk_count * sizeof(struct chunk));
+    memset(memory + plan.slots_at, 0, plan.slot_count * sizeof(struct job_slot));
     job->size = plan.size;
     job->tasks = work->tasks;
     job->chunksize = work->chunksize;

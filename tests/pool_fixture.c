@@ -336,6 +336,11 @@ __attribute__((noinline)) static long sink_into_the_stack(long depth)
     return depth == 0 ? 0 : sink_into_the_stack(depth - 1) + page[0];
 }
 
+static void fault(void)
+{
+    *(volatile char *)mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) = 1;
+}
+
 static void run_out_of_memory(void)
 {
     struct rlimit limit;
@@ -344,13 +349,11 @@ static void run_out_of_memory(void)
     limit.rlim_cur = 0; /* it keeps what it has and gets no more */
     if (setrlimit(RLIMIT_AS, &limit) != 0)
         return;
-    for (;;) {
-        volatile char *more =
-            mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (more == MAP_FAILED)
-            more = NULL; /* as malloc says it */
-        *more = 1;
-    }
+    const size_t megabyte = 1 << 20;
+    while (mmap(NULL, megabyte, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+           MAP_FAILED)
+        ;
+    fault(); /* as who writes to what malloc did not give */
 }
 
 static void kill_this_process(void)
@@ -368,7 +371,7 @@ void die(enum death death)
         kill_this_process();
         break;
     case BY_FAULT:
-        *(volatile char *)mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) = 1;
+        fault();
         break;
     case BY_ABORT:
         abort();

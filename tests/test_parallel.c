@@ -647,10 +647,10 @@ static void expect_lost(struct pool *pool, enum death death, atomic_long *deaths
     ck_assert_msg(strstr(error.message, "task 58 ") != NULL, "%s", error.message);
     snprintf(how, sizeof how, "worker %d %s", (int)error.worker,
              death_signals[death] ? "was killed by signal" : "ended with exit status");
-    ck_assert_msg(strstr(error.message, how) != NULL, "%s: %s", how, error.message);
+    ck_assert_msg(strstr(error.message, how) != NULL, "death %d: %s", death, error.message);
     if (death_signals[death]) {
         snprintf(how, sizeof how, "signal %d", death_signals[death]);
-        ck_assert_msg(strstr(error.message, how) != NULL, "%s: %s", how, error.message);
+        ck_assert_msg(strstr(error.message, how) != NULL, "death %d: %s", death, error.message);
     }
     for (long i = 0; i < (long)MORTAL; i++)
         ck_assert_int_eq(results[i], i == 58 || i == 59 ? UNTOUCHED : i * i);
@@ -1917,12 +1917,13 @@ static int victim_exits_busy(struct pool *pool)
 {
     static struct order orders[100];
     static long results[100];
+    static struct pool_result *volatile result; /* never freed, but kept */
     struct scene *scene = shared_memory_allocate(1, sizeof *scene, &error);
     if (!scene)
         return 1;
     prepare(scene, orders, results, 100, STAY);
-    const struct pool_result *result = pool_map_async(pool, play, orders, sizeof *orders, results,
-                                                      sizeof *results, 100, 1, NULL, &error);
+    result = pool_map_async(pool, play, orders, sizeof *orders, results, sizeof *results, 100, 1,
+                            NULL, &error);
     if (!result)
         return 1;
     await_entered(scene, 2);

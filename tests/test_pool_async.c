@@ -1687,8 +1687,8 @@ START_TEST(workers_retire_after_so_many_chunks)
     for (size_t i = 0; i < TASKS; i++) {
         ck_assert_int_eq(results[i], atomic_load(&scene->pids[i]));
         const size_t done = count_equal(results, TASKS, results[i]);
-        ck_assert_uint_le(done, 2 * MOST);
-        full += done == 2 * MOST && count_equal(results, i, results[i]) == 0;
+        ck_assert_uint_le(done, 2UL * MOST);
+        full += done == 2UL * MOST && count_equal(results, i, results[i]) == 0;
     }
     ck_assert_uint_ge(count_distinct(results, TASKS), CHUNKS / MOST);
     ck_assert_uint_ge(full, (CHUNKS - (MOST - 1) * (size_t)options.workers) / MOST);
@@ -2073,7 +2073,7 @@ START_TEST(killed_at_any_moment)
         const long entered = atomic_load(&scene->entered);
         settled_pids(pool, NULL, pids);
         struct pool_result *result = start(pool, SCENE_PARTS, 64);
-        while (atomic_load(&scene->entered) < entered + 40 * round)
+        while (atomic_load(&scene->entered) < entered + 40L * round)
             ;
         ck_assert_int_eq(kill(pids[0], SIGKILL), 0);
         ck_assert_int_eq(pool_result_wait(result, -1, &error), 0);
@@ -2153,7 +2153,7 @@ START_TEST(many_maps_in_flight)
     options.retries = 1;
     struct pool *pool = create_with(options);
     struct pool_result *handles[MAPS];
-    begin_scene(MAPS * EACH, WAIT);
+    begin_scene((size_t)MAPS * EACH, WAIT);
     for (size_t m = 0; m < MAPS; m++) {
         orders[m * EACH + 17].act = m % 4 == 1 ? WAIT_FAIL : WAIT;
         if (m % 4 == 2)
@@ -2291,8 +2291,8 @@ START_TEST(several_threads_use_one_pool)
     ck_assert_uint_eq(statistics.maps, maps);
     ck_assert_uint_eq(statistics.tasks, tasks);
     ck_assert_uint_eq(statistics.chunks, chunks);
-    ck_assert_uint_eq(statistics.chunks_retried, 2 * PLAYERS);
-    ck_assert_uint_eq(statistics.restarts, 2 * PLAYERS);
+    ck_assert_uint_eq(statistics.chunks_retried, 2UL * PLAYERS);
+    ck_assert_uint_eq(statistics.restarts, 2UL * PLAYERS);
     ck_assert_uint_eq(statistics.chunks_lost, 0);
     end_scene(pool);
 }
@@ -2449,7 +2449,7 @@ START_TEST(worker_with_a_pool_of_its_own)
                   "%s", error.message);
     for (int i = 0; i < 6; i++)
         ck_assert_int_eq(results[i], sum_of_squares(INNER));
-    ck_assert_int_eq(atomic_load(&scene->finished), 6 * INNER);
+    ck_assert_int_eq(atomic_load(&scene->finished), 6L * INNER);
     ck_assert_uint_eq(pool_statistics(pool).restarts, 0);
     end_scene(pool);
 }

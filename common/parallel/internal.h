@@ -76,8 +76,8 @@ struct task_error {
 };
 
 struct job_slot {
-    _Alignas(CACHE_LINES) _Atomic uint64_t busy_ns; /* time spent in this job's chunks */
-    _Atomic uint32_t current;                       /* 0: no error; else errors[current - 1] */
+    _Atomic uint64_t busy_ns; /* time spent in this job's chunks */
+    _Atomic uint32_t current; /* 0: no error; else errors[current - 1] */
     struct task_error errors[2];
 };
 
@@ -113,12 +113,21 @@ struct worker_slot {
     char message[sizeof((struct error *)0)->message]; /* with WORKER_FAILED */
 };
 
+#define MOST_SPINNING 24
+
 struct board {
+    /* Changed by the parent for every job, read by workers that look for work. */
     _Alignas(CACHE_LINES) _Atomic uint32_t bell; /* changes when there may be something to do */
+    _Atomic int waiting_on; /* the processor of the thread of the parent that waited last */
+    /* So many workers may look for work without sleeping: there is a core for them beside the
+     * parent's. Their ids, or 0. */
+    int spin_places;
+    _Atomic uint32_t spinners[MOST_SPINNING];
+
     _Alignas(CACHE_LINES) _Atomic uint32_t news; /* changes when there may be something done */
     _Atomic int listeners;                       /* threads of the parent that sleep until then */
-    _Atomic int waiting_on;      /* the processor of the thread of the parent that waited last */
     _Atomic int manager_listens; /* the manager wants to hear of the next job that is done */
+
     _Alignas(CACHE_LINES) int workers;
     int job_slots;
     int threads_per_worker;
@@ -128,8 +137,6 @@ struct board {
     bool place; /* there is a core for each worker: they start on different ones */
     char initializer[NAME_LENGTH];
     const void *initializer_argument;
-    int spin_places;             /* so many workers may look for work without sleeping: there is */
-    _Atomic uint32_t *spinners;  /*   a core for them beside the parent's; [spin_places] ids or 0 */
     _Atomic(struct job *) *jobs; /* [job_slots] */
     struct worker_slot slots[];
 };
@@ -240,9 +247,10 @@ int work_check(const struct work *work, struct error *error);
 struct job *job_build(struct pool *pool, const struct work *work, uint64_t *copied,
                       struct error *error);
 
-/* Frees a job that is off the board as soon as no worker looks at it any more, and those before it
- * that waited for that; NULL: only those. With the mutex held. */
+/* Frees a job that is off the board as soon as no worker looks at it any more. With the mutex
+ * held. */
 void job_retire(struct pool *pool, struct job *job);
+void free_retired_jobs(struct pool *pool);
 
 /* Copies what was completed to results, unless it is there already. Returns the bytes. */
 uint64_t job_copy_results(const struct job *job, const struct pool_results *results);
@@ -394,8 +402,9 @@ struct pool {
     struct pool_result *first_queued; /* ... and from here on without a slot on the board */
     int *free_slots, free_slot_count; /* of the board */
     size_t watched;                   /* unfinished results with callbacks */
-    struct job *retired;              /* jobs that a worker may still be looking at */
-    char **slabs;                     /* [slab_count], pieces of the arena, for small jobs ... */
+    struct job *retired;              /* jobs that a worker may still be looking at ... */
+    int retired_count;
+    char **slabs; /* [slab_count], pieces of the arena, for small jobs ... */
     size_t slab_count;
     struct job *spare; /* ... of which these are free */
 

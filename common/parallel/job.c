@@ -112,21 +112,29 @@ static bool job_is_looked_at(const struct pool *pool, const struct job *job)
     return false;
 }
 
-void job_retire(struct pool *pool, struct job *job)
+void free_retired_jobs(struct pool *pool)
 {
-    if (job) {
-        job->retired = pool->retired;
-        pool->retired = job;
-    }
     for (struct job **link = &pool->retired; *link;) {
-        struct job *retired = *link;
-        if (job_is_looked_at(pool, retired)) {
-            link = &retired->retired;
+        struct job *job = *link;
+        if (job_is_looked_at(pool, job)) {
+            link = &job->retired;
         } else {
-            *link = retired->retired;
-            job_free(pool, retired);
+            *link = job->retired;
+            pool->retired_count--;
+            job_free(pool, job);
         }
     }
+}
+
+/* Small ones in batches, for to look whether a worker looks disturbs the worker. */
+void job_retire(struct pool *pool, struct job *job)
+{
+    if (!job)
+        return;
+    job->retired = pool->retired;
+    pool->retired = job;
+    if (++pool->retired_count >= JOBS_IN_SLAB / 2 || job->size > SMALL_JOB)
+        free_retired_jobs(pool);
 }
 
 /* ---- The plan: one allocation holds the job ------------------------------------------------- */
@@ -192,8 +200,7 @@ static void plan_job(struct plan *plan, const struct pool *pool, const struct wo
         plan->offsets[c] = plan_part(plan, column.offsets,
                                      column.offsets ? (work->tasks + 1) * sizeof(size_t) : 0);
     }
-    plan->slots_at =
-        place_parts(plan, _Alignof(struct job_slot), plan->slot_count, sizeof(struct job_slot));
+    plan->slots_at = place_parts(plan, plan->alignment, plan->slot_count, sizeof(struct job_slot));
 }
 
 /* Where the workers find a part: where it is, or its copy in the job. */

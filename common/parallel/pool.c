@@ -231,16 +231,14 @@ static int set_up_board(struct pool *pool, struct error *error)
     const int job_slots = 2 * workers + 16; /* a job for each worker, and as many to go on with */
     const int spin_places = workers < cores ? workers : cores - 1;
     const size_t jobs_at = sizeof(struct board) + (size_t)workers * sizeof(struct worker_slot);
-    const size_t spinners_at = jobs_at + (size_t)job_slots * sizeof(struct job *);
     struct board *board =
-        arena_allocate(spinners_at + (size_t)spin_places * sizeof *board->spinners, true, error);
+        arena_allocate(jobs_at + (size_t)job_slots * sizeof(struct job *), true, error);
     if (!board)
         return -1;
     board->jobs = (void *)((char *)board + jobs_at);
-    board->spinners = (void *)((char *)board + spinners_at);
     board->workers = workers;
     board->job_slots = job_slots;
-    board->spin_places = spin_places;
+    board->spin_places = spin_places < MOST_SPINNING ? spin_places : MOST_SPINNING;
     board->threads_per_worker = options->threads_per_worker ? options->threads_per_worker : 1;
     board->nesting = options->nesting;
     board->maxtasksperchild = options->maxtasksperchild;
@@ -442,7 +440,7 @@ static void free_shared_parts(struct pool *pool)
     arena_free(pool->initializer_copy);
     pool->board = NULL;
     pool->initializer_copy = NULL;
-    job_retire(pool, NULL);
+    free_retired_jobs(pool);
     pthread_mutex_unlock(&pool->mutex);
 }
 

@@ -14,16 +14,28 @@ size_t pool_default_chunksize(size_t tasks, int workers)
 
 /* ---- Waking and waiting --------------------------------------------------------------------- */
 
+/* A worker that spins hears the bell for certain, even if it is just about to sleep. */
+static size_t count_on_spinning(struct board *board, size_t most)
+{
+    size_t count = 0;
+    for (int i = 0; i < board->spin_places && count < most; i++) {
+        uint32_t id = atomic_load(&board->spinners[i]);
+        count += id != 0 && atomic_compare_exchange_strong(&board->spinners[i], &id, 0);
+    }
+    return count;
+}
+
 void ring(struct pool *pool, size_t workers)
 {
     struct board *board = pool->board;
     size_t parked = 0;
     atomic_fetch_add(&board->bell, 1);
-    for (int i = 0; i < pool->options.workers; i++)
+    workers -= count_on_spinning(board, workers);
+    for (int i = 0; i < pool->options.workers && parked < workers; i++)
         parked += (size_t)atomic_load(&board->slots[i].parked);
     if (parked == 0)
         return;
-    futex(&board->bell, FUTEX_WAKE, (uint32_t)(workers < parked ? workers : parked), INFINITY);
+    futex(&board->bell, FUTEX_WAKE, (uint32_t)parked, INFINITY);
     pool->statistics.wakeups++;
 }
 

@@ -349,7 +349,8 @@ static bool look_for_work(struct worker *worker)
 }
 
 /* Where a core is idle a worker looks for work for a moment before it sleeps. Its place among the
- * spinning ones carries its id: the parent clears it should the worker die there. */
+ * spinning ones carries its id. The parent clears it when it counts on this worker for a job, or
+ * when the worker has died there. */
 static _Atomic uint32_t *spin_place(struct worker *worker)
 {
     struct board *board = worker->board;
@@ -382,7 +383,7 @@ static void rest(struct worker *worker, uint32_t heard)
     _Atomic uint32_t *place = spin_place(worker);
     if (place) {
         const bool rung = spin(board, heard);
-        atomic_store(place, 0);
+        atomic_compare_exchange_strong(place, &(uint32_t){worker->start.id}, 0);
         if (rung)
             return;
     }

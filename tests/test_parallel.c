@@ -1051,7 +1051,8 @@ END_TEST
 /* The helper cannot reap, report or kill; the workers end by themselves. */
 START_TEST(stopped_helper_does_not_keep_destroy_from_ending)
 {
-    struct pool *pool = create_with(situation(_i));
+    struct pool_options options = situation(3 * _i + 1); /* it takes seconds */
+    struct pool *pool = create_with(options);
     pid_t pids[MAX_WORKERS];
     settled_pids(pool, NULL, pids);
     const pid_t stopped = parent_of(pids[0]);
@@ -1059,7 +1060,7 @@ START_TEST(stopped_helper_does_not_keep_destroy_from_ending)
     ck_assert_int_eq(kill(stopped, SIGSTOP), 0);
     expect_stopped(stopped);
     pool_destroy(pool);
-    for (int i = 0; i < situation(_i).workers; i++)
+    for (int i = 0; i < options.workers; i++)
         expect_death(pids[i]);
     if (stopped != helper) { /* start method fork: the pool's own ends with it */
         expect_death(stopped);
@@ -2253,7 +2254,7 @@ static void add_deaths(Suite *suite)
     tcase_add_loop_test(deaths, helper_killed_while_idle, 0, SITUATIONS);
     tcase_add_loop_test(deaths, helper_killed_before_destroy, 0, SITUATIONS);
     tcase_add_loop_test(deaths, stopped_worker_does_not_keep_destroy_from_ending, 0, SITUATIONS);
-    tcase_add_loop_test(deaths, stopped_helper_does_not_keep_destroy_from_ending, 0, SITUATIONS);
+    tcase_add_loop_test(deaths, stopped_helper_does_not_keep_destroy_from_ending, 0, 3);
 }
 
 static void add_surroundings(Suite *suite)

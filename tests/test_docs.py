@@ -4,7 +4,9 @@
 Usage: python3 tests/test_docs.py BUILD_ROOT SOURCE_ROOT
 
 Takes every line of a fenced block that begins with ./run, and runs it as written, in an empty
-directory and with one repeat; and looks up every relative link of every page.
+directory and with one repeat; and looks up every relative link of every page. A program
+that a page shows (a link to docs/examples/NAME.c with a colon, then a block) must be that file's
+text, and the page must show what it prints.
 """
 import os
 import re
@@ -34,6 +36,19 @@ def links(text):
             yield target
 
 
+def examples(text):
+    return re.findall(r"\]\((\S+\.c)\):\n\n```c\n(.*?)^```", text, re.S | re.M)
+
+
+def check_example(page, target, shown):
+    file = page.parent / target
+    if not file.exists() or file.read_text() != shown:
+        return f"the block is not {target}"
+    output = subprocess.run([BUILD / "tests" / file.stem], capture_output=True, text=True,
+                            timeout=LIMIT, check=False).stdout
+    return "" if output and f"```\n{output}```" in page.read_text() else f"it prints {output!r}"
+
+
 def run(command, home):
     chapter = re.match(r"\./run \d", command)
     command = command.replace("./run", str(SOURCE / "run"), 1).replace("~", str(home))
@@ -45,6 +60,7 @@ def run(command, home):
 
 def main():
     passed = failed = skipped = 0
+    unseen = set(SOURCE.glob("docs/examples/*.c"))
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         (home / "Pictures").mkdir()
@@ -57,6 +73,11 @@ def main():
                 else:
                     failed += 1
                     print(f"FAILED {page.relative_to(SOURCE)}: there is no {target}")
+            for target, shown in examples(text):
+                wrong = check_example(page, target, shown)
+                unseen.discard((page.parent / target).resolve())
+                passed, failed = passed + (not wrong), failed + bool(wrong)
+                print(f"FAILED {page.relative_to(SOURCE)}: {wrong}" if wrong else f"ok      {target}")
             for command in commands(text):
                 if command in LEFT_OUT:
                     print(f"skipped {command}: {LEFT_OUT[command]}")
@@ -68,6 +89,9 @@ def main():
                 print(f"{'ok     ' if good else 'FAILED '} {command}")
                 if not good:
                     print(result.stdout[-2000:], result.stderr[-2000:], sep="\n")
+    for file in unseen:
+        failed += 1
+        print(f"FAILED {file.relative_to(SOURCE)}: no page shows it")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return failed != 0
 

@@ -118,6 +118,8 @@ int arena_map(struct error *error)
             break;
         }
         owner = getpid();
+        mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* some thread above may have held it */
+        warm_bytes = lent_count = 0;
         extent_room = 64;
         extent_count = 1;
         extents[0] = (struct extent){.offset = 0, .size = size, .state = COLD};

@@ -17,8 +17,7 @@ static struct pool_result *next_due(struct pool *pool)
 static void call(struct pool_result *result)
 {
     const struct pool_callbacks *callbacks = &result->callbacks;
-    while (atomic_load(&result->state) != RESULT_READY)
-        pool_result_wait(result, -1, NULL);
+    result_collect(result);
     if (result->error.code != ERROR_NONE && callbacks->failed)
         callbacks->failed(&result->error, callbacks->context);
     if (result->error.code == ERROR_NONE && callbacks->done)

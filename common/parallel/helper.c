@@ -357,7 +357,7 @@ pid_t helper_start(int *connection, struct error *error)
     const pid_t program = getpid();
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return error_set_errno(error, "cannot create the helper's socket");
-    fflush(NULL); /* or the child would hold, and might write, what this process has buffered */
+    fflush(stdout); /* or a worker would write again what this process has buffered */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all,
                     &before); /* the child is not to run the program's handlers */

@@ -19,11 +19,13 @@ struct pool_iterator {
     bool ordered;
     struct entry *entries; /* [buffersize]; a ring if ordered, else in any order */
     size_t head, count;
-    struct entry *current; /* whose results are being answered, or NULL */
-    char *arguments;       /* of one chunk */
-    size_t taken;          /* from the source */
-    bool exhausted;        /* nothing more will be taken */
-    struct error end;      /* why the iteration ends early; code 0: it does not */
+    struct entry *current;      /* whose results are being answered, or NULL */
+    char *arguments;            /* of one chunk */
+    size_t taken;               /* from the source */
+    bool exhausted;             /* nothing more will be taken */
+    struct error end;           /* why the iteration ends early; code 0: it does not */
+    pthread_t thread;           /* that has used it last */
+    struct pool_iterator *next; /* in the pool's list, until it is exhausted */
 };
 
 int pool_from_array(void *context, void *argument)
@@ -39,6 +41,44 @@ int pool_from_array(void *context, void *argument)
 static struct entry *entry_at(const struct pool_iterator *iterator, size_t i)
 {
     return &iterator->entries[(iterator->head + i) % iterator->buffersize];
+}
+
+bool has_unfinished_iterator(const struct pool *pool)
+{
+    for (const struct pool_iterator *iterator = pool->iterators; iterator;
+         iterator = iterator->next)
+        if (pthread_equal(iterator->thread, pthread_self()))
+            return true;
+    return false;
+}
+
+static int enter_pool(struct pool_iterator *iterator, struct error *error)
+{
+    struct pool *pool = iterator->pool;
+    pthread_mutex_lock(&pool->mutex);
+    const int status = check_open(pool, false, error);
+    if (status == 0) {
+        atomic_fetch_add(&pool->references, 1);
+        iterator->next = pool->iterators;
+        pool->iterators = iterator;
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return status;
+}
+
+/* A closed pool may be waiting for the last one. */
+static void leave_pool(struct pool_iterator *iterator)
+{
+    struct pool *pool = iterator->pool;
+    pthread_mutex_lock(&pool->mutex);
+    struct pool_iterator **link = &pool->iterators;
+    while (*link && *link != iterator)
+        link = &(*link)->next;
+    if (*link)
+        *link = iterator->next;
+    if (pool->closed)
+        manager_kick(pool);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 static void end_early(struct pool_iterator *iterator, const struct error *why)
@@ -67,6 +107,7 @@ static size_t take_chunk(struct pool_iterator *iterator)
 
 static void fill_window(struct pool_iterator *iterator)
 {
+    const bool more = !iterator->exhausted;
     while (!iterator->exhausted && iterator->count < iterator->buffersize) {
         const size_t count = take_chunk(iterator);
         const struct pool_column column = {.data = iterator->arguments,
@@ -81,16 +122,18 @@ static void fill_window(struct pool_iterator *iterator)
                                   .first_index = iterator->taken};
         struct error error;
         if (count == 0)
-            return;
+            break;
         struct pool_result *result = submit_chunk(iterator->pool, &work, &error);
         if (!result) {
             end_early(iterator, &error);
-            return;
+            break;
         }
         *entry_at(iterator, iterator->count++) =
             (struct entry){.result = result, .first = iterator->taken, .count = count};
         iterator->taken += count;
     }
+    if (more && iterator->exhausted)
+        leave_pool(iterator);
 }
 
 /* Results stay in the job until they are asked for. */
@@ -159,6 +202,7 @@ int pool_iterator_next(struct pool_iterator *iterator, void *result, size_t *ind
     if (!index)
         index = &ignored;
     *index = SIZE_MAX;
+    iterator->thread = pthread_self();
     if (iterator->current && iterator->current->position == iterator->current->count)
         drop_current(iterator);
     fill_window(iterator);
@@ -179,6 +223,8 @@ void pool_iterator_free(struct pool_iterator *iterator)
 {
     if (!iterator)
         return;
+    if (!iterator->exhausted)
+        leave_pool(iterator);
     for (size_t i = 0; i < iterator->count; i++) {
         pool_result_cancel(entry_at(iterator, i)->result);
         pool_result_free(entry_at(iterator, i)->result);
@@ -194,11 +240,6 @@ static struct pool_iterator *create(struct pool *pool, struct pool_iterator opti
 {
     size_t bytes;
     if (pool_check(pool, error) != 0 || check_task_function(options.function, error) != 0)
-        return NULL;
-    pthread_mutex_lock(&pool->mutex);
-    const int closed = check_open(pool, false, error);
-    pthread_mutex_unlock(&pool->mutex);
-    if (closed)
         return NULL;
     if (!options.source || options.chunksize == 0 || options.chunksize > UINT32_MAX) {
         error_set(error, ERROR_INVALID, "imap: %s",
@@ -224,9 +265,15 @@ static struct pool_iterator *create(struct pool *pool, struct pool_iterator opti
     }
     *iterator = options;
     iterator->pool = pool;
-    atomic_fetch_add(&pool->references, 1);
-    fill_window(iterator);
-    return iterator;
+    iterator->thread = pthread_self();
+    if (enter_pool(iterator, error) == 0) {
+        fill_window(iterator);
+        return iterator;
+    }
+    free(iterator->entries);
+    free(iterator->arguments);
+    free(iterator);
+    return NULL;
 }
 
 struct pool_iterator *pool_imap(struct pool *pool, pool_function *function, pool_source *source,

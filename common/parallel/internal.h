@@ -77,6 +77,7 @@ struct task_error {
 
 struct job_slot {
     _Atomic uint64_t busy_ns; /* time spent in this job's chunks */
+    _Atomic size_t run;       /* the first of the chunks that its worker took last, to try */
     _Atomic uint32_t current; /* 0: no error; else errors[current - 1] */
     struct task_error errors[2];
 };
@@ -300,6 +301,9 @@ struct pool_result {
 /* With the mutex held: does the pool take work? */
 int check_open(const struct pool *pool, bool even_closed, struct error *error);
 
+/* With the mutex held: has the calling thread an iterator that has not come to its end? */
+bool has_unfinished_iterator(const struct pool *pool);
+
 /* For imap: submits even when the pool is closed. NULL with *error. */
 struct pool_result *submit_chunk(struct pool *pool, const struct work *work, struct error *error);
 
@@ -366,7 +370,7 @@ struct worker_record {
 struct pool {
     pthread_mutex_t mutex;
     struct pool_options options;
-    struct board *board; /* NULL after pool_destroy */
+    struct board *board;
     void *initializer_copy;
     pid_t owner;           /* the process that has made it */
     int cores;             /* that this process may use */
@@ -401,6 +405,7 @@ struct pool {
     struct pool_result *unfinished, *last_unfinished; /* in the order of submission ... */
     struct pool_result *first_queued; /* ... and from here on without a slot on the board */
     int *free_slots, free_slot_count; /* of the board */
+    struct pool_iterator *iterators;  /* that have not come to their end */
     size_t watched;                   /* unfinished results with callbacks */
     struct job *retired;              /* jobs that a worker may still be looking at ... */
     int retired_count;
@@ -410,6 +415,7 @@ struct pool {
 
     pthread_t callback_thread;
     pthread_cond_t callback_condition;
+    pthread_cond_t collected; /* a result is ready */
     bool callback_thread_runs, callbacks_end, callback_running;
     struct pool_result *callbacks, **last_callback;
 

@@ -106,7 +106,7 @@ static void job_free(struct pool *pool, struct job *job)
 
 static bool job_is_looked_at(const struct pool *pool, const struct job *job)
 {
-    for (int w = 0; pool->board && w < pool->options.workers; w++)
+    for (int w = 0; w < pool->options.workers; w++)
         if (atomic_load(&pool->board->slots[w].job) == job)
             return true;
     return false;

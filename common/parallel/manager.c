@@ -69,7 +69,7 @@ static bool end_reached(struct pool *pool)
 {
     if (atomic_load(&pool->interrupted))
         end_pool(pool, ERROR_INTERRUPTED, "the pool was interrupted");
-    if (pool->terminated || (pool->closed && !pool->unfinished))
+    if (pool->terminated || (pool->closed && !pool->unfinished && !pool->iterators))
         end_pool(pool, ERROR_CLOSED, "the pool was %s", pool->terminated ? "terminated" : "closed");
     if (pool->end.code == ERROR_NONE)
         return false;

@@ -291,9 +291,11 @@ static int start_workers(struct pool *pool, struct error *error)
     for (int i = 0; i < pool->options.workers; i++)
         pool->workers[i].wanted = true;
     pthread_mutex_lock(&pool->mutex);
-    start_missing_workers(pool); /* while the manager starts, the helper is at work already */
+    const int status = manager_start(pool, error);
+    if (status == 0)
+        start_missing_workers(pool); /* the helper is at work already while the manager starts */
     pthread_mutex_unlock(&pool->mutex);
-    if (manager_start(pool, error) != 0)
+    if (status != 0)
         return -1;
     wait_until(pool, all_ready, pool, INFINITY, false);
     if (pool->start_failed) {
@@ -310,7 +312,8 @@ static struct pool *allocate_pool(const struct pool_options *options, struct err
     struct pool *pool = calloc(1, sizeof *pool);
     struct worker_record *workers = calloc((size_t)options->workers, sizeof *workers);
     if (!pool || !workers || pthread_mutex_init(&pool->mutex, NULL) != 0 ||
-        pthread_cond_init(&pool->callback_condition, NULL) != 0) {
+        pthread_cond_init(&pool->callback_condition, NULL) != 0 ||
+        pthread_cond_init(&pool->collected, NULL) != 0) {
         error_set(error, ERROR_MEMORY, "no memory for a pool of %d workers", options->workers);
         free(pool);
         free(workers);
@@ -409,11 +412,16 @@ int pool_join(struct pool *pool, double timeout, struct error *error)
     const bool ends = pool->closed || pool->terminated || pool->end.code != ERROR_NONE ||
                       atomic_load(&pool->interrupted);
     const bool inside = in_callback(pool);
+    const bool iterating = has_unfinished_iterator(pool) && !pool->terminated &&
+                           !atomic_load(&pool->interrupted) && pool->end.code == ERROR_NONE;
     pthread_mutex_unlock(&pool->mutex);
     if (!ends)
         return error_set(error, ERROR_INVALID, "pool_join before pool_close or pool_terminate");
     if (inside)
         return error_set(error, ERROR_INVALID, "pool_join in a callback of the pool");
+    if (iterating)
+        return error_set(error, ERROR_INVALID,
+                         "pool_join before the iterator of this thread has come to its end");
     if (wait_until(pool, all_ended, pool, deadline_after(timeout), false))
         return 0;
     return error_set(error, ERROR_TIMEOUT, "the pool has not ended after %g s", timeout);
@@ -433,23 +441,16 @@ static void end_callback_thread(struct pool *pool)
         pthread_join(pool->callback_thread, NULL);
 }
 
-static void free_shared_parts(struct pool *pool)
-{
-    pthread_mutex_lock(&pool->mutex);
-    arena_free(pool->board);
-    arena_free(pool->initializer_copy);
-    pool->board = NULL;
-    pool->initializer_copy = NULL;
-    free_retired_jobs(pool);
-    pthread_mutex_unlock(&pool->mutex);
-}
-
 void pool_unreference(struct pool *pool)
 {
     if (atomic_fetch_sub(&pool->references, 1) > 1)
         return;
+    free_retired_jobs(pool);
     for (size_t i = 0; i < pool->slab_count; i++)
         arena_free(pool->slabs[i]);
+    arena_free(pool->board);
+    arena_free(pool->initializer_copy);
+    pthread_cond_destroy(&pool->collected);
     pthread_cond_destroy(&pool->callback_condition);
     pthread_mutex_destroy(&pool->mutex);
     free(pool->slabs);
@@ -468,7 +469,6 @@ void pool_destroy(struct pool *pool)
             pthread_join(pool->manager, NULL);
         end_callback_thread(pool);
         stop_own_helper(pool); /* where no manager was started */
-        free_shared_parts(pool);
     }
     const int descriptors[] = {pool->helper_socket, pool->life[0], pool->life[1], pool->event_fd};
     for (int i = 0; i < 4; i++)

@@ -8,7 +8,8 @@
  * threads of its own; all workers are forked from it later (start method "forkserver"), because a
  * child forked from a process that has used OpenMP or BLAS threads may hang in its own first
  * parallel region. "fork" makes such a helper from the program as it is when the pool is created,
- * so its workers inherit the program's data; "spawn" starts a fresh copy of the program for each.
+ * so its workers inherit the program's data (no other thread may be inside BLAS then, or hold a
+ * lock that tasks need); "spawn" starts a fresh copy of the program for each.
  *
  * Chunks. A map is described once, in shared memory. Workers claim chunks by themselves: one
  * compare-and-swap both claims a chunk and records who holds it, and a second store says it is
@@ -82,7 +83,7 @@ int pool_startup(struct error *error);
 bool pool_is_spawned_worker(void);
 
 struct pool_options {
-    int workers;                         /* 1 to POOL_MAX_WORKERS */
+    int workers; /* 1 to POOL_MAX_WORKERS; resources_cores() says how many cores there are */
     enum pool_start_method start_method; /* POOL_FORKSERVER unless said */
     pool_function *initializer;          /* called once in each new worker, or NULL: arguments[0] */
     const void *initializer_argument; /*   is a copy of these initializer_size bytes; a failure */
@@ -107,14 +108,16 @@ struct pool_options {
 /* Starts the workers and waits until each has said that it is ready. Options NULL: a worker for
  * each core that this process may use, and everything else as if 0. NULL with *error:
  * ERROR_INVALID, ERROR_UNREGISTERED (the initializer), ERROR_TASK (the initializer failed),
- * ERROR_SYSTEM, ERROR_MEMORY, ERROR_BROKEN (workers die while starting). */
+ * ERROR_SYSTEM, ERROR_MEMORY, ERROR_BROKEN (workers die while starting; or the helper that
+ * pool_startup started is dead: for the rest of the program only "fork" is left). */
 struct pool *pool_create(const struct pool_options *options, struct error *error);
 
 /* Terminates the pool, waits until the last worker is gone, and frees it: what Python does at the
  * end of a `with` block. Results that were not ready end with ERROR_CLOSED. NULL is allowed. */
 void pool_destroy(struct pool *pool);
 
-/* No more work is accepted (ERROR_CLOSED); what was, will be done. */
+/* No more work is accepted (ERROR_CLOSED); what was, will be done. An iterator may come to its end,
+ * and is work that was accepted until it has, or is freed. */
 void pool_close(struct pool *pool);
 
 /* Kills the workers at once; what is not done ends with ERROR_CLOSED. */
@@ -124,7 +127,8 @@ void pool_terminate(struct pool *pool);
 void pool_interrupt(struct pool *pool);
 
 /* After pool_close or pool_terminate: waits until all work is done and the workers are gone.
- * ERROR_INVALID: neither was called, or this is a callback of the pool; ERROR_TIMEOUT. */
+ * ERROR_INVALID: neither was called, this is a callback of the pool, or this thread has an
+ * iterator that has not come to its end (nobody else could bring it there); ERROR_TIMEOUT. */
 int pool_join(struct pool *pool, double timeout, struct error *error);
 
 /* ---- Map: the call returns when all is done -------------------------------------------------- */
@@ -156,8 +160,9 @@ struct pool_results {
  * hard time limit. All other results are valid; elements whose task was not completed keep their
  * bytes. No task was run: ERROR_INVALID; ERROR_UNREGISTERED: the function was not named by
  * POOL_TASK; ERROR_MEMORY; ERROR_CLOSED. ERROR_BROKEN: the helper is gone, or workers die as fast
- * as they are started. Results may lie where the arguments lie: they are written when all tasks
- * are done (copied), or each after its task has read its own argument (shared arrays). */
+ * as they are started (without work; with work, a chunk's retries are the bound). Results may lie
+ * where the arguments lie: they are written when all tasks are done (copied), or each after its
+ * task has read its own argument (shared arrays). */
 int pool_map(struct pool *pool, pool_function *function, const void *arguments,
              size_t argument_size, void *results, size_t result_size, size_t tasks,
              size_t chunksize, struct error *error);
@@ -191,7 +196,7 @@ struct pool_callbacks {
 /* As pool_map and pool_starmap. Arguments are copied, or in shared arrays must stay as they are
  * until the work is done. `results` is written when the work is done and somebody asks for it
  * (ready, wait, get, callback), so it must live until then, or until pool_result_free.
- * callbacks: NULL, or what to call, copied. NULL with *error. */
+ * callbacks: NULL, or what to call, copied; without tasks they are called too. NULL with *error. */
 struct pool_result *pool_map_async(struct pool *pool, pool_function *function,
                                    const void *arguments, size_t argument_size, void *results,
                                    size_t result_size, size_t tasks, size_t chunksize,
@@ -233,8 +238,8 @@ enum pool_task_state {
 enum pool_task_state pool_result_task_state(struct pool_result *result, size_t index);
 
 /* Every handle is to be freed once, at any time, even after pool_destroy. Before the work is
- * done: the work goes on and its callbacks are called, but copied results go nowhere. NULL is
- * allowed. */
+ * done: the work goes on and its callbacks are called, but copied results go nowhere, and `done`
+ * gets NULL for them. NULL is allowed. */
 void pool_result_free(struct pool_result *result);
 
 /* ---- Imap: one result after the other -------------------------------------------------------- */
@@ -270,7 +275,8 @@ struct pool_iterator *pool_imap_unordered(struct pool *pool, pool_function *func
  * ERROR_TIMEOUT (hard time limit), ERROR_NOT_RUN (another task of its chunk failed before): the
  * next call goes on with the next element. Each element is answered exactly once. Also -1, with
  * *index SIZE_MAX: ERROR_TIMEOUT, `timeout` is over and nothing was taken; ERROR_BROKEN,
- * ERROR_CLOSED, ERROR_INTERRUPTED, ERROR_MEMORY or an error of the source: there is no more. */
+ * ERROR_CLOSED, ERROR_INTERRUPTED, ERROR_MEMORY or an error of the source, after what was taken
+ * before: there is no more. */
 int pool_iterator_next(struct pool_iterator *iterator, void *result, size_t *index, double timeout,
                        struct error *error);
 

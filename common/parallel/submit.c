@@ -42,7 +42,7 @@ void ring(struct pool *pool, size_t workers)
 void announce(struct pool *pool)
 {
     atomic_thread_fence(memory_order_seq_cst);
-    if (!pool->board || atomic_load(&pool->board->listeners) == 0)
+    if (atomic_load(&pool->board->listeners) == 0)
         return;
     atomic_fetch_add(&pool->board->news, 1);
     futex(&pool->board->news, FUTEX_WAKE, INT32_MAX, INFINITY);
@@ -85,7 +85,7 @@ bool wait_until(struct pool *pool, wait_condition *reached, void *context, doubl
                 bool spin)
 {
     struct board *board = pool->board;
-    if (spin && board)
+    if (spin)
         atomic_store_explicit(&board->waiting_on, sched_getcpu(), memory_order_relaxed);
     if (reached(context) || (spin && spin_until(reached, context, deadline)))
         return true;
@@ -142,10 +142,12 @@ static void enter(struct pool_result *result)
     *(pool->last_unfinished ? &pool->last_unfinished->next : &pool->unfinished) = result;
     pool->last_unfinished = result;
     pool->watched += result->callbacks.done || result->callbacks.failed;
+    let_manager_listen(pool); /* before it is published, since it may be done at once */
     if (!pool->first_queued)
         pool->first_queued = result;
-    let_manager_listen(pool);
     publish_queued(pool);
+    if (pool->first_queued) /* results that nobody has asked for yet may hold all slots */
+        settle_finished(pool);
     if (pool->board->time_limits && pool->unfinished == result)
         manager_kick(pool); /* it slept without looking at the clock */
 }
@@ -287,6 +289,7 @@ static void settle(struct pool_result *result)
 void settle_finished(struct pool *pool)
 {
     struct pool_result *next;
+    let_manager_listen(pool); /* before it looks: what is done later is heard */
     for (struct pool_result *result = pool->unfinished; result && result != pool->first_queued;
          result = next) {
         next = result->next;
@@ -340,13 +343,22 @@ static struct pool_phases phases_of(const struct pool_result *result)
     return phases;
 }
 
+/* With the mutex held. Is it for this thread to collect? If another one does, waits for it. */
+static bool claim_collecting(struct pool_result *result)
+{
+    while (atomic_load(&result->state) == RESULT_COLLECTING)
+        pthread_cond_wait(&result->pool->collected, &result->pool->mutex);
+    if (atomic_load(&result->state) == RESULT_READY)
+        return false;
+    atomic_store(&result->state, RESULT_COLLECTING);
+    return true;
+}
+
 void result_collect(struct pool_result *result)
 {
     struct pool *pool = result->pool;
     pthread_mutex_lock(&pool->mutex);
-    const bool mine = atomic_load(&result->state) == RESULT_SETTLED;
-    if (mine)
-        atomic_store(&result->state, RESULT_COLLECTING);
+    const bool mine = claim_collecting(result);
     pthread_mutex_unlock(&pool->mutex);
     if (!mine)
         return;
@@ -357,17 +369,19 @@ void result_collect(struct pool_result *result)
     pool->statistics.bytes_copied += result->copied;
     pool->statistics.last = result->job ? phases_of(result) : (struct pool_phases){0};
     atomic_store(&result->state, RESULT_READY);
-    announce(pool);
+    pthread_cond_broadcast(&pool->collected);
     pthread_mutex_unlock(&pool->mutex);
 }
 
 static bool is_ready(void *context)
 {
     struct pool_result *result = context;
+    if (atomic_load_explicit(&result->state, memory_order_acquire) == RESULT_READY)
+        return true;
     if (!result_is_settled(result))
         return false;
     result_collect(result);
-    return atomic_load(&result->state) == RESULT_READY;
+    return true;
 }
 
 /* While a worker runs the only chunks there are, a core is idle. */
@@ -423,6 +437,8 @@ int check_open(const struct pool *pool, bool even_closed, struct error *error)
             *error = pool->end;
         return -1;
     }
+    if (atomic_load(&pool->interrupted))
+        return error_set(error, ERROR_INTERRUPTED, "the pool was interrupted");
     if (pool->terminated || (pool->closed && !even_closed))
         return error_set(error, ERROR_CLOSED, "the pool was closed");
     return 0;
@@ -644,8 +660,9 @@ void pool_result_free(struct pool_result *result)
     if (!result)
         return;
     pthread_mutex_lock(&result->pool->mutex);
-    if (atomic_load(&result->state) < RESULT_COLLECTING)
-        result->results.data = NULL; /* the program does not want them any more */
+    while (atomic_load(&result->state) == RESULT_COLLECTING) /* into the program's memory */
+        pthread_cond_wait(&result->pool->collected, &result->pool->mutex);
+    result->results.data = NULL; /* the program does not want them any more */
     pthread_mutex_unlock(&result->pool->mutex);
     result_unreference(result);
 }

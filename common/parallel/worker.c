@@ -154,6 +154,14 @@ static const void *element(const struct pool_column *column, size_t i)
     return data + (column->offsets ? column->offsets[i] : i * column->size);
 }
 
+/* Is this a process that a task has made by fork? It is not to go on as a second worker. */
+static volatile bool is_copy;
+
+static void note_copy(void)
+{
+    is_copy = true;
+}
+
 /* The parent looks at the clock of a task that has a limit. */
 static void start_clock(struct worker *worker, struct pool_task *task)
 {
@@ -185,6 +193,8 @@ static void run_chunk(struct worker *worker, struct job *job, struct job_slot *s
         if (time_limits)
             start_clock(worker, &task);
         const int failed = function(arguments, result, &task);
+        if (is_copy)
+            _exit(0); /* the task has forked, and returned twice */
         if (time_limits)
             atomic_store_explicit(&worker->slot->started, 0, memory_order_release);
         if (failed) {
@@ -206,7 +216,8 @@ struct run {
 /* Takes the next chunks from the job's counter. While many are left it takes several neighbours at
  * once, so that workers do not fight for the counter and for cache lines; never more than a small
  * part of its even share of what is left, so that nobody waits for it in the end. */
-static bool next_run(const struct worker *worker, struct job *job, struct run *run)
+static bool next_run(const struct worker *worker, struct job *job, struct job_slot *slot,
+                     struct run *run)
 {
     const size_t count = job->chunk_count;
     const size_t at = atomic_load_explicit(&job->next, memory_order_relaxed);
@@ -219,7 +230,16 @@ static bool next_run(const struct worker *worker, struct job *job, struct run *r
         length = 1;
     run->next = atomic_fetch_add_explicit(&job->next, length, memory_order_relaxed);
     run->end = run->next < count && length < count - run->next ? run->next + length : count;
+    atomic_store_explicit(&slot->run, run->next, memory_order_relaxed);
     return run->next < count;
+}
+
+/* When the counter is at its end, the chunks that another worker took and has not come to. */
+static struct run run_of(const struct job *job, int slot)
+{
+    const size_t first = atomic_load_explicit(&job->slots[slot].run, memory_order_relaxed);
+    return (struct run){first, first + LONGEST_RUN < job->chunk_count ? first + LONGEST_RUN
+                                                                      : job->chunk_count};
 }
 
 /* Claims a chunk nobody has. The counter only said where to try; the compare-and-swap decides, and
@@ -287,21 +307,25 @@ static bool has_served(const struct worker *worker)
            worker->chunks_done >= worker->board->maxtasksperchild;
 }
 
-/* Works on a job until nothing of it is left. Returns how many chunks that was. */
+/* Works on a job until nothing of it is left to begin. Returns how many chunks that was. */
 static size_t work_on(struct worker *worker, struct job *job)
 {
-    const int own = worker->start.slot;
-    struct job_slot *slot = &job->slots[own < job->slot_count ? own : 0];
-    pool_function *function = NULL;
-    uint64_t last = 0;
-    size_t done = 0;
+    const int own = worker->start.slot, slots = job->slot_count;
+    struct job_slot *slot = &job->slots[own < slots ? own : 0];
+    pool_function *function = pool_find(job->function);
+    uint64_t last = now_ns();
+    size_t done = 0, more;
     struct run run;
-    while (!has_served(worker) && next_run(worker, job, &run)) {
-        if (!function) {
-            last = now_ns();
-            function = pool_find(job->function);
+    int other = 0;
+    while (!has_served(worker)) {
+        if (!next_run(worker, job, slot, &run)) {
+            if (other == slots || slots == 1 || worker->board->maxtasksperchild > 0)
+                break;
+            run = run_of(job, other++);
         }
-        const size_t more = do_run(worker, job, slot, function, run);
+        more = do_run(worker, job, slot, function, run);
+        if (more == 0)
+            continue;
         const uint64_t time = now_ns();
         add(&slot->busy_ns, time - last);
         last = time;
@@ -448,12 +472,12 @@ static void *task_thread(void *argument)
         openblas_set_num_threads(worker->board->threads_per_worker);
 
     tasks_run_in = pthread_self();
+    pthread_cleanup_push(lose_worker, NULL);
     const bool ready = initialize(worker) == 0;
     atomic_store(&worker->slot->state, ready ? WORKER_READY : WORKER_FAILED);
     tell_parent(worker);
     if (!ready)
         _exit(1); /* the parent hears of it, and breaks the pool */
-    pthread_cleanup_push(lose_worker, NULL);
     for (;;) {
         const uint32_t heard = atomic_load(&worker->board->bell);
         if (look_for_work(worker)) {
@@ -480,6 +504,7 @@ _Noreturn void worker_main(const struct worker_start *start)
 
     levels = start->board->nesting;
     worker_pid = getpid();
+    is_copy = false; /* it may descend from a worker */
     forget_program();
     snprintf(name, sizeof name, "worker-%d", start->slot);
     prctl(PR_SET_NAME, name);
@@ -487,6 +512,7 @@ _Noreturn void worker_main(const struct worker_start *start)
         sigaction(SIGUSR1, &soft_limit, NULL);
     if (pthread_attr_init(&attributes) != 0 ||
         pthread_attr_setstacksize(&attributes, TASK_STACK) != 0 ||
+        pthread_atfork(NULL, NULL, note_copy) != 0 ||
         pthread_create(&thread, &attributes, task_thread, &worker) != 0)
         _exit(1);
     sigemptyset(&usr1);

@@ -550,6 +550,15 @@ static int die_in_initializer(const void *const *arguments, void *result, struct
 }
 POOL_TASK(die_in_initializer);
 
+static int end_the_thread(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    (void)result;
+    (void)task;
+    pthread_exit(NULL);
+}
+POOL_TASK(end_the_thread);
+
 START_TEST(initializer_that_fails_or_dies)
 {
     struct pool_options options = situation(_i);
@@ -559,6 +568,8 @@ START_TEST(initializer_that_fails_or_dies)
     options.initializer = die_in_initializer;
     expect_refused(options, ERROR_BROKEN);
     ck_assert_ptr_nonnull(strstr(error.message, "killed by signal 9"));
+    options.initializer = end_the_thread;
+    expect_refused(options, ERROR_BROKEN);
 }
 END_TEST
 

@@ -66,10 +66,11 @@ static int enter_pool(struct pool_iterator *iterator, struct error *error)
     return status;
 }
 
-/* A closed pool may be waiting for the last one. */
+/* It takes nothing more from its source. A closed pool may be waiting for that. */
 static void leave_pool(struct pool_iterator *iterator)
 {
     struct pool *pool = iterator->pool;
+    iterator->exhausted = true;
     pthread_mutex_lock(&pool->mutex);
     struct pool_iterator **link = &pool->iterators;
     while (*link && *link != iterator)
@@ -79,12 +80,6 @@ static void leave_pool(struct pool_iterator *iterator)
     if (pool->closed)
         manager_kick(pool);
     pthread_mutex_unlock(&pool->mutex);
-}
-
-static void end_early(struct pool_iterator *iterator, const struct error *why)
-{
-    iterator->end = *why;
-    iterator->exhausted = true;
 }
 
 /* One chunk from the source. Returns how many arguments that is. */
@@ -125,7 +120,8 @@ static void fill_window(struct pool_iterator *iterator)
             break;
         struct pool_result *result = submit_chunk(iterator->pool, &work, &error);
         if (!result) {
-            end_early(iterator, &error);
+            iterator->end = error;
+            iterator->exhausted = true;
             break;
         }
         *entry_at(iterator, iterator->count++) =
@@ -172,7 +168,8 @@ static int answer(struct pool_iterator *iterator, void *result, size_t *index, s
     const size_t task = entry->position++;
     const enum pool_task_state state = job_task_state(job, task);
     if (state == POOL_TASK_CANCELLED) { /* the pool has come to its end */
-        end_early(iterator, &entry->result->error);
+        iterator->end = entry->result->error;
+        leave_pool(iterator);
         if (error)
             *error = iterator->end;
         return -1;
@@ -223,8 +220,7 @@ void pool_iterator_free(struct pool_iterator *iterator)
 {
     if (!iterator)
         return;
-    if (!iterator->exhausted)
-        leave_pool(iterator);
+    leave_pool(iterator);
     for (size_t i = 0; i < iterator->count; i++) {
         pool_result_cancel(entry_at(iterator, i)->result);
         pool_result_free(entry_at(iterator, i)->result);
@@ -235,9 +231,9 @@ void pool_iterator_free(struct pool_iterator *iterator)
     free(iterator);
 }
 
-static struct pool_iterator *create(struct pool *pool, struct pool_iterator options,
-                                    struct error *error)
+static struct pool_iterator *create(struct pool_iterator options, struct error *error)
 {
+    struct pool *pool = options.pool;
     size_t bytes;
     if (pool_check(pool, error) != 0 || check_task_function(options.function, error) != 0)
         return NULL;
@@ -264,7 +260,6 @@ static struct pool_iterator *create(struct pool *pool, struct pool_iterator opti
         return NULL;
     }
     *iterator = options;
-    iterator->pool = pool;
     iterator->thread = pthread_self();
     if (enter_pool(iterator, error) == 0) {
         fill_window(iterator);
@@ -280,16 +275,16 @@ struct pool_iterator *pool_imap(struct pool *pool, pool_function *function, pool
                                 void *context, size_t argument_size, size_t result_size,
                                 size_t chunksize, size_t buffersize, struct error *error)
 {
-    return create(pool,
-                  (struct pool_iterator){.function = function,
-                                         .source = source,
-                                         .context = context,
-                                         .argument_size = argument_size,
-                                         .result_size = result_size,
-                                         .chunksize = chunksize,
-                                         .buffersize = buffersize,
-                                         .ordered = true},
-                  error);
+    const struct pool_iterator options = {.pool = pool,
+                                          .function = function,
+                                          .source = source,
+                                          .context = context,
+                                          .argument_size = argument_size,
+                                          .result_size = result_size,
+                                          .chunksize = chunksize,
+                                          .buffersize = buffersize,
+                                          .ordered = true};
+    return create(options, error);
 }
 
 struct pool_iterator *pool_imap_unordered(struct pool *pool, pool_function *function,
@@ -297,13 +292,9 @@ struct pool_iterator *pool_imap_unordered(struct pool *pool, pool_function *func
                                           size_t result_size, size_t chunksize, size_t buffersize,
                                           struct error *error)
 {
-    return create(pool,
-                  (struct pool_iterator){.function = function,
-                                         .source = source,
-                                         .context = context,
-                                         .argument_size = argument_size,
-                                         .result_size = result_size,
-                                         .chunksize = chunksize,
-                                         .buffersize = buffersize},
-                  error);
+    struct pool_iterator *iterator = pool_imap(pool, function, source, context, argument_size,
+                                               result_size, chunksize, buffersize, error);
+    if (iterator)
+        iterator->ordered = false; /* nothing has been asked for yet, so the ring begins at 0 */
+    return iterator;
 }

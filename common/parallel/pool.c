@@ -236,6 +236,7 @@ static int set_up_board(struct pool *pool, struct error *error)
     if (!board)
         return -1;
     board->jobs = (void *)((char *)board + jobs_at);
+    board->waiting_on = -1;
     board->workers = workers;
     board->job_slots = job_slots;
     board->spin_places = spin_places < MOST_SPINNING ? spin_places : MOST_SPINNING;

@@ -176,7 +176,7 @@ static void *room(size_t count, size_t size, bool shared, struct error *error)
 {
     if (shared)
         return shared_memory_allocate(count, size, error);
-    void *memory = calloc(count, size);
+    void *memory = calloc(count > 0 ? count : 1, size);
     if (!memory)
         error_set(error, ERROR_MEMORY, "no memory for %zu x %zu bytes", count, size);
     return memory;
@@ -457,7 +457,7 @@ static int do_transfer(struct bench *bench, char **words, struct answer *answer,
             goto cleanup;
     }
     for (int i = 0; i < BLOCKS && status == 0; i++)
-        if (results[i] != 2 * (i + 1))
+        if (results[i] != 2L * (i + 1))
             status = wrong(error, (size_t)i, results[i]);
 cleanup:
     give_back(results, shared);

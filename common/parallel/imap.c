@@ -23,8 +23,9 @@ struct pool_iterator {
     char *arguments;            /* of one chunk */
     size_t taken;               /* from the source */
     bool exhausted;             /* nothing more will be taken */
+    bool ended;                 /* with its pool: what is left in the window is not asked for */
     struct error end;           /* why the iteration ends early; code 0: it does not */
-    pthread_t thread;           /* that has used it last */
+    _Atomic pthread_t thread;   /* that has used it last */
     struct pool_iterator *next; /* in the pool's list, until it is exhausted */
 };
 
@@ -47,7 +48,7 @@ bool has_unfinished_iterator(const struct pool *pool)
 {
     for (const struct pool_iterator *iterator = pool->iterators; iterator;
          iterator = iterator->next)
-        if (pthread_equal(iterator->thread, pthread_self()))
+        if (pthread_equal(atomic_load(&iterator->thread), pthread_self()))
             return true;
     return false;
 }
@@ -77,7 +78,7 @@ static void leave_pool(struct pool_iterator *iterator)
         link = &(*link)->next;
     if (*link)
         *link = iterator->next;
-    if (pool->closed)
+    if (pool->closed && !atomic_load(&pool->ended))
         manager_kick(pool);
     pthread_mutex_unlock(&pool->mutex);
 }
@@ -169,6 +170,7 @@ static int answer(struct pool_iterator *iterator, void *result, size_t *index, s
     const enum pool_task_state state = job_task_state(job, task);
     if (state == POOL_TASK_CANCELLED) { /* the pool has come to its end */
         iterator->end = entry->result->error;
+        iterator->ended = true;
         leave_pool(iterator);
         if (error)
             *error = iterator->end;
@@ -205,7 +207,7 @@ int pool_iterator_next(struct pool_iterator *iterator, void *result, size_t *ind
     fill_window(iterator);
     if (iterator->count == 0 && iterator->end.code == ERROR_NONE)
         return 0;
-    if (iterator->count == 0) {
+    if (iterator->count == 0 || iterator->ended) {
         if (error)
             *error = iterator->end;
         return -1;

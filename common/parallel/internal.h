@@ -103,10 +103,9 @@ struct job {
 enum worker_state { WORKER_STARTING, WORKER_READY, WORKER_FAILED, WORKER_RETIRED };
 
 struct worker_slot {
-    _Alignas(CACHE_LINES) _Atomic uint32_t id; /* of the worker that has this slot now */
-    _Atomic int state;                         /* enum worker_state */
-    _Atomic int parked;                        /* asleep until the bell changes */
-    _Atomic(struct job *) job;                 /* is looking at it: it must not be freed */
+    _Alignas(CACHE_LINES) _Atomic int state; /* enum worker_state, of the worker that has it now */
+    _Atomic int parked;                      /* asleep until the bell changes */
+    _Atomic(struct job *) job;               /* is looking at it: it must not be freed */
     _Atomic uint64_t chunks_done;
     _Atomic uint64_t wakeups; /* of the parent */
     _Atomic uint64_t started; /* with time limits: when the current task began, in ns; 0: none */
@@ -193,9 +192,9 @@ int nesting_allowed(void);
     2.0 /* seconds that a helper has to end; then it is stopped or stuck, and killed               \
          */
 
-/* Forks a helper from this process as it is: its pid, and *socket, the first connection to it,
+/* Forks a helper from this process as it is: its pid, and *connection, the first socket to it,
  * with whose hang-up it ends. -1 with *error. */
-pid_t helper_start(int *socket, struct error *error);
+pid_t helper_start(int *connection, struct error *error);
 
 /* Asks for one more connection, over another: -1 with *error. What was started over a connection
  * is reported over it, and killed when it hangs up. */
@@ -358,13 +357,13 @@ void callback_due(struct pool_result *result);
 /* What the parent knows of one worker. */
 struct worker_record {
     pid_t pid;         /* 0: none is running in this slot, or its start was not yet reported */
-    uint32_t id;       /* as the board's slot has it */
+    uint32_t id;       /* of the worker that has the slot */
     bool wanted;       /* to be started ... */
     double not_before; /* ... at this time */
     uint64_t killed;   /* the task, by its start, for which it was killed; 0: none */
 };
 
-#define SMALL_JOB    4096 /* bytes that hold it, with its arguments and results */
+#define SMALL_JOB    ((size_t)4096) /* bytes that hold it, with its arguments and results */
 #define JOBS_IN_SLAB 64
 
 struct pool {
@@ -391,7 +390,8 @@ struct pool {
     bool started;                /* all workers were ready once */
     bool helper_busy;            /* it takes no request before its reports are heard */
     int deaths_in_a_row;         /* without work, and without a chunk completed in between */
-    uint64_t chunks_done_before; /* at the last death */
+    uint64_t chunks_done_before; /* at the last death ... */
+    double last_death;           /* ... and its time */
     double kill_asked;           /* when all workers were to be killed; 0: not yet */
     bool kill_sent;
 

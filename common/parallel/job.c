@@ -1,6 +1,7 @@
 #include "common/parallel/internal.h"
 #include "common/parallel/shared_memory.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 /* ---- What is to be done --------------------------------------------------------------------- */
 
@@ -86,10 +87,11 @@ static void *job_memory(struct pool *pool, size_t size, struct error *error)
     if (size > SMALL_JOB)
         return arena_allocate(size, false, error);
     pthread_mutex_lock(&pool->mutex);
-    if (pool->spare || add_slab(pool, error) == 0) {
-        job = pool->spare;
+    if (!pool->spare)
+        add_slab(pool, error);
+    job = pool->spare;
+    if (job)
         pool->spare = job->retired;
-    }
     pthread_mutex_unlock(&pool->mutex);
     return job;
 }
@@ -114,6 +116,8 @@ static bool job_is_looked_at(const struct pool *pool, const struct job *job)
 
 void free_retired_jobs(struct pool *pool)
 {
+    if (pool->owner != getpid()) /* the lists run through memory that is the program's */
+        return;
     for (struct job **link = &pool->retired; *link;) {
         struct job *job = *link;
         if (job_is_looked_at(pool, job)) {
@@ -129,7 +133,7 @@ void free_retired_jobs(struct pool *pool)
 /* Small ones in batches, for to look whether a worker looks disturbs the worker. */
 void job_retire(struct pool *pool, struct job *job)
 {
-    if (!job)
+    if (!job || pool->owner != getpid())
         return;
     job->retired = pool->retired;
     pool->retired = job;
@@ -265,9 +269,9 @@ size_t chunk_tasks(const struct job *job, size_t i)
 
 bool job_is_done(const struct job *job, _Atomic size_t *position)
 {
-    if (atomic_load_explicit(&job->finished, memory_order_acquire) == job->chunk_count)
+    if (atomic_load(&job->finished) == job->chunk_count)
         return true;
-    if (!atomic_load_explicit(&job->uncertain, memory_order_acquire))
+    if (!atomic_load(&job->uncertain))
         return false;
     size_t i = atomic_load_explicit(position, memory_order_relaxed);
     while (i < job->chunk_count &&
@@ -336,7 +340,7 @@ const char *job_error_message(const struct job *job, size_t index)
         if (current && job->slots[w].errors[current - 1].index == index)
             return job->slots[w].errors[current - 1].message;
     }
-    return "it failed"; /* not reached: the lowest error of each worker is kept */
+    return "it failed"; /* an older error of a chunk that was run again has kept its place */
 }
 
 double job_busiest(const struct job *job)

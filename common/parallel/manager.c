@@ -1,9 +1,11 @@
 #include "common/parallel/internal.h"
 #include "common/parallel/resources.h"
+#include <linux/sockios.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -52,16 +54,23 @@ static void helper_is_gone(struct pool *pool)
                   : "the pool's helper process has no descriptor left for one more pool");
 }
 
+/* Has the helper left unread what it was sent? */
+static bool helper_does_not_read(const struct pool *pool)
+{
+    int unread = 0;
+    return !pool->kill_sent || (ioctl(pool->helper_socket, SIOCOUTQ, &unread) == 0 && unread > 0);
+}
+
 /* Kills all workers. When the last of them is gone, nobody writes any more into what the program
- * may be about to free. A helper that does not answer is stopped, or stuck. */
+ * may be about to free. A helper that does not read is stopped, or stuck. */
 static void kill_workers(struct pool *pool)
 {
     if (pool->kill_asked == 0)
         pool->kill_asked = now();
     if (!pool->kill_sent && pool->helper_socket >= 0)
         pool->kill_sent = helper_signal(pool->helper_socket, -1, SIGKILL) == 1;
-    if (pool->alive > 0 && now() - pool->kill_asked > PATIENCE)
-        kill(pool->helper, SIGKILL); /* not yet reaped, so the pid is still its own */
+    if (pool->alive > 0 && now() - pool->kill_asked > PATIENCE && helper_does_not_read(pool))
+        kill(pool->helper, SIGKILL); /* it has not hung up, so it lives, and the pid is its own */
 }
 
 /* Has the pool come to its end? */
@@ -154,9 +163,10 @@ static bool is_restart_storm(struct pool *pool, bool held)
     uint64_t done = 0;
     for (int i = 0; i < pool->options.workers; i++)
         done += atomic_load(&pool->board->slots[i].chunks_done);
-    if (held || done != pool->chunks_done_before)
+    if (held || done != pool->chunks_done_before || now() - pool->last_death > 1)
         pool->deaths_in_a_row = 0;
     pool->chunks_done_before = done;
+    pool->last_death = now();
     pool->deaths_in_a_row += !held;
     return pool->deaths_in_a_row > 10 + 3 * pool->options.workers;
 }
@@ -168,8 +178,10 @@ static void clear_slot(struct pool *pool, int slot, uint32_t id)
     atomic_store(&shared->job, NULL);
     atomic_store(&shared->parked, 0);
     atomic_store(&shared->started, 0);
-    for (int i = 0; i < board->spin_places; i++)
-        atomic_compare_exchange_strong(&board->spinners[i], &(uint32_t){id}, 0);
+    for (int i = 0; i < board->spin_places; i++) {
+        uint32_t dead = id;
+        atomic_compare_exchange_strong(&board->spinners[i], &dead, 0);
+    }
 }
 
 static void want_worker(struct pool *pool, int slot)
@@ -268,7 +280,6 @@ static void start_worker(struct pool *pool, int slot)
                                        .id = pool->last_id + 1,
                                        .life_fd = pool->life[0],
                                        .event_fd = pool->event_fd};
-    atomic_store(&shared->id, start.id);
     atomic_store(&shared->state, WORKER_STARTING);
     const int sent = helper_start_worker(pool->helper_socket, &start, spawn);
     if (sent < 0)
@@ -353,7 +364,7 @@ static double look(struct pool *pool)
     double next = start_missing_workers(pool);
     next = fmin(next, keep_time_limits(pool));
     if (pool->end.code != ERROR_NONE)
-        next = fmin(next, pool->kill_asked + PATIENCE);
+        next = fmin(next, fmax(pool->kill_asked + PATIENCE, now() + 0.1));
     if (atomic_load(&pool->board->manager_listens)) {
         find_skipped_chunks(pool);
         next = fmin(next, now() + 0.1);
@@ -388,6 +399,8 @@ static void *manage(void *argument)
         if (waiting[1].revents & POLLOUT)
             pool->helper_busy = false;
     }
+    for (int i = 0; i < pool->options.workers; i++) /* of those too that died with the helper */
+        atomic_store(&pool->board->slots[i].job, NULL);
     stop_own_helper(pool);
     atomic_store(&pool->ended, true);
     announce(pool);

@@ -43,7 +43,11 @@ static void stop_helper(pid_t *helper, int *socket)
     }
     *socket = -1;
     struct pollfd end = {.fd = *helper > 0 ? pidfd_open(*helper, 0) : -1, .events = POLLIN};
-    if (end.fd >= 0 && poll(&end, 1, (int)(1e3 * PATIENCE)) == 0)
+    const double deadline = now() + PATIENCE;
+    int ended = 0;
+    while (end.fd >= 0 && ended <= 0 && now() < deadline)
+        ended = poll(&end, 1, (int)(1e3 * PATIENCE)); /* again after a signal */
+    if (end.fd >= 0 && ended <= 0)
         kill(*helper, SIGKILL);
     if (end.fd >= 0)
         close(end.fd);

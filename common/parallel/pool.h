@@ -193,7 +193,8 @@ struct pool_callbacks {
     void *context;
 };
 
-/* As pool_map and pool_starmap. Arguments are copied, or in shared arrays must stay as they are
+/* As pool_map and pool_starmap. A small job takes 4 kB of shared memory, which the pool keeps for
+ * others until it is freed. Arguments are copied, or in shared arrays must stay as they are
  * until the work is done. `results` is written when the work is done and somebody asks for it
  * (ready, wait, get, callback), so it must live until then, or until pool_result_free.
  * callbacks: NULL, or what to call, copied; without tasks they are called too. NULL with *error. */
@@ -237,9 +238,9 @@ enum pool_task_state {
 };
 enum pool_task_state pool_result_task_state(struct pool_result *result, size_t index);
 
-/* Every handle is to be freed once, at any time, even after pool_destroy. Before the work is
- * done: the work goes on and its callbacks are called, but copied results go nowhere, and `done`
- * gets NULL for them. NULL is allowed. */
+/* Every handle is to be freed once (a forked copy of the program can do nothing else with it), at
+ * any time, even after pool_destroy. Before the work is done: the work goes on and its callbacks
+ * are called, but copied results go nowhere, and `done` gets NULL for them. NULL is allowed. */
 void pool_result_free(struct pool_result *result);
 
 /* ---- Imap: one result after the other -------------------------------------------------------- */

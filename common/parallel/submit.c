@@ -61,10 +61,11 @@ void find_skipped_chunks(struct pool *pool)
         size_t i = atomic_load(&result->scanned);
         while (i < job->chunk_count && atomic_load(&job->chunks[i].owner) != 0)
             i++;
-        if (i < job->chunk_count && atomic_load(&job->next) >= job->chunk_count) {
+        if (i == job->chunk_count)
+            continue;
+        if (atomic_load(&job->next) >= job->chunk_count)
             atomic_store(&job->next, i);
-            ring(pool, SIZE_MAX);
-        }
+        ring(pool, SIZE_MAX); /* the worker that was counted on may be stopped */
     }
 }
 
@@ -322,10 +323,11 @@ bool result_is_settled(struct pool_result *result)
         return true;
     if (!job_is_done(result->job, &result->scanned))
         return false;
-    pthread_mutex_lock(&result->pool->mutex);
+    struct pool *pool = result->pool;
+    pthread_mutex_lock(&pool->mutex);
     if (atomic_load(&result->state) == RESULT_UNFINISHED)
-        settle(result);
-    pthread_mutex_unlock(&result->pool->mutex);
+        settle(result); /* who asks has a reference, so it is not the last that goes */
+    pthread_mutex_unlock(&pool->mutex);
     return true;
 }
 
@@ -380,7 +382,7 @@ static bool is_ready(void *context)
         return true;
     if (!result_is_settled(result))
         return false;
-    result_collect(result);
+    result_collect(result); /* NOLINT(clang-analyzer-unix.Malloc): as said there, it is not freed */
     return true;
 }
 
@@ -502,6 +504,8 @@ static struct pool_result *submit_async(struct pool *pool, const struct work *wo
                                         const struct pool_callbacks *callbacks, bool even_closed,
                                         struct error *error)
 {
+    if (pool_check(pool, error) != 0)
+        return NULL;
     struct pool_result *result = calloc(1, sizeof *result);
     if (!result) {
         error_set(error, ERROR_MEMORY, "no memory for a result");
@@ -509,12 +513,10 @@ static struct pool_result *submit_async(struct pool *pool, const struct work *wo
     }
     if (callbacks)
         result->callbacks = *callbacks;
-    if (pool)
-        atomic_fetch_add(&pool->references, 1);
+    atomic_fetch_add(&pool->references, 1);
     if (submit(pool, *work, result, even_closed, error) == 0)
-        return result;
-    if (pool)
-        atomic_fetch_sub(&pool->references, 1);
+        return result; /* NOLINT(clang-analyzer-unix.Malloc): it has a reference of its own */
+    atomic_fetch_sub(&pool->references, 1);
     free(result);
     return NULL;
 }
@@ -660,9 +662,11 @@ void pool_result_free(struct pool_result *result)
     if (!result)
         return;
     pthread_mutex_lock(&result->pool->mutex);
+    const bool unwanted = atomic_load(&result->state) < RESULT_COLLECTING;
     while (atomic_load(&result->state) == RESULT_COLLECTING) /* into the program's memory */
         pthread_cond_wait(&result->pool->collected, &result->pool->mutex);
-    result->results.data = NULL; /* the program does not want them any more */
+    if (unwanted)
+        result->results.data = NULL;
     pthread_mutex_unlock(&result->pool->mutex);
     result_unreference(result);
 }

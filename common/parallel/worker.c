@@ -204,6 +204,7 @@ static void run_chunk(struct worker *worker, struct job *job, struct job_slot *s
             atomic_store_explicit(&job->incomplete, 1, memory_order_relaxed);
             break;
         }
+        task.message[0] = '\0'; /* it may have thought better of failing */
         atomic_store_explicit(completed, (uint32_t)(i + 1 - first), memory_order_release);
     }
 }
@@ -249,6 +250,8 @@ static bool claim(struct job *job, uint32_t id, struct run *run, size_t *claimed
     while (run->next < run->end) {
         const size_t i = run->next++;
         uint32_t nobody = 0;
+        if (atomic_load_explicit(&job->chunks[i].owner, memory_order_relaxed) != 0)
+            continue; /* without disturbing who works on its neighbours */
         if (atomic_compare_exchange_strong_explicit(&job->chunks[i].owner, &nobody, id,
                                                     memory_order_acq_rel, memory_order_relaxed)) {
             *claimed = i;
@@ -307,12 +310,24 @@ static bool has_served(const struct worker *worker)
            worker->chunks_done >= worker->board->maxtasksperchild;
 }
 
+/* The program has registered it after the workers were made, from a plug-in perhaps. */
+static int not_found(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)arguments;
+    (void)result;
+    return pool_task_fail(task, "the worker does not find the function by its name");
+}
+
 /* Works on a job until nothing of it is left to begin. Returns how many chunks that was. */
 static size_t work_on(struct worker *worker, struct job *job)
 {
     const int own = worker->start.slot, slots = job->slot_count;
     struct job_slot *slot = &job->slots[own < slots ? own : 0];
+    if (atomic_load_explicit(&job->finished, memory_order_relaxed) == job->chunk_count)
+        return 0;
     pool_function *function = pool_find(job->function);
+    if (!function)
+        function = not_found;
     uint64_t last = now_ns();
     size_t done = 0, more;
     struct run run;
@@ -406,8 +421,9 @@ static void rest(struct worker *worker, uint32_t heard)
     struct board *board = worker->board;
     _Atomic uint32_t *place = spin_place(worker);
     if (place) {
+        uint32_t own = worker->start.id;
         const bool rung = spin(board, heard);
-        atomic_compare_exchange_strong(place, &(uint32_t){worker->start.id}, 0);
+        atomic_compare_exchange_strong(place, &own, 0);
         if (rung)
             return;
     }
@@ -423,7 +439,8 @@ static int initialize(struct worker *worker)
     struct pool_task task = {.slot = NULL};
     if (board->initializer[0] == '\0')
         return 0;
-    const int failed = pool_find(board->initializer)(arguments, NULL, &task);
+    pool_function *initializer = pool_find(board->initializer);
+    const int failed = (initializer ? initializer : not_found)(arguments, NULL, &task);
     if (failed && task.message[0] == '\0')
         snprintf(task.message, sizeof task.message, "returned %d", failed);
     if (failed)

@@ -141,12 +141,12 @@ static void peer_describe(void)
     printf(" %zu %zu %zu\n", peers->item_size, peers->count, peers->bytes);
 }
 
-/* Opens the name again and again. What can be opened must hold one value everywhere, and not
+/* Opens the name so often, and on until it has been there once. What can be opened must hold one value everywhere, and not
  * change. How often it could be opened; -1: that was not so. */
 static long peer_hammer(const char *of, long rounds)
 {
     long opened = 0;
-    for (long i = 0; i < rounds; i++) {
+    for (long i = 0; i < rounds || opened == 0; i++) {
         struct shared_array *array = shared_array_open(of, true, &error);
         if (!array && (error.code != ERROR_SYSTEM || error.system_errno != ENOENT))
             return -1;

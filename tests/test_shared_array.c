@@ -141,8 +141,8 @@ static void peer_describe(void)
     printf(" %zu %zu %zu\n", peers->item_size, peers->count, peers->bytes);
 }
 
-/* Opens the name so often, and on until it has been there once. What can be opened must hold one value everywhere, and not
- * change. How often it could be opened; -1: that was not so. */
+/* Opens the name so often, and on until it has been there once. What can be opened must hold one
+ * value everywhere, and not change. How often it could be opened; -1: that was not so. */
 static long peer_hammer(const char *of, long rounds)
 {
     long opened = 0;

@@ -258,9 +258,9 @@ void settled_pids(struct pool *pool, const pid_t *dead, pid_t *pids)
 
 struct pool_options situation(int i)
 {
-    static const int workers[] = {1, 2, SANITIZED ? 4 : MAX_WORKERS}; /* one costs more there */
-    return (struct pool_options){.workers = workers[i % 3],
-                                 .start_method = (enum pool_start_method)(i / 3)};
+    static const int workers[] = {1, 2, MAX_WORKERS};
+    return (struct pool_options){.workers = workers[i / 3],
+                                 .start_method = (enum pool_start_method)(i % 3)};
 }
 
 struct pool *create_with(struct pool_options options)

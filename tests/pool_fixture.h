@@ -85,9 +85,9 @@ void settled_pids(struct pool *pool, const pid_t *dead, pid_t *pids);
 void pause_ms(int milliseconds);
 double seconds(void); /* CLOCK_MONOTONIC */
 
-/* ---- Situations: each start method with 1, 2 and 8 workers ----------------------------------- */
+/* ---- Situations: each start method with 1, 2 and 8 workers (sanitizers: 1 and 2) ------------- */
 
-#define SITUATIONS  9
+#define SITUATIONS  (3 * (SANITIZED ? 2 : 3))
 #define MAX_WORKERS 8
 
 struct pool_options situation(int i);

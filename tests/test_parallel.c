@@ -1062,7 +1062,7 @@ END_TEST
 /* The helper cannot reap, report or kill; the workers end by themselves. */
 START_TEST(stopped_helper_does_not_keep_destroy_from_ending)
 {
-    struct pool_options options = situation(3 * _i + 1); /* it takes seconds */
+    struct pool_options options = situation(3 + _i); /* it takes seconds */
     struct pool *pool = create_with(options);
     pid_t pids[MAX_WORKERS];
     settled_pids(pool, NULL, pids);

@@ -152,8 +152,10 @@ class Contender:
 
     def sample(self, peers, fresh, record):
         if fresh:
+            time.sleep(0.25)  # the processes of the one before take a while to end
             peer = peers.start(self.peer)
             try:
+                time.sleep(0.05)  # and this one to be there
                 seconds, more = peer.ask(self.request)
             finally:
                 peer.close()

@@ -127,6 +127,48 @@ START_TEST(columns_each_and_constant)
 }
 END_TEST
 
+/* One that is the same for all tasks, but copied for each, unless it is shared: then not at all. */
+START_TEST(columns_copied_for_each_task)
+{
+    enum { N = 7 };
+    long a[N] = {0, 1000, 2000, 3000, 4000, 5000, 6000}, results[N];
+    int *shared = shared_memory_allocate(1, sizeof *shared, &error);
+    const int b = -5;
+    const short c = 7;
+    ck_assert_ptr_nonnull(shared);
+    *shared = b;
+    struct pool *pool = create_with(situation(_i));
+    for (int in_shared_memory = 0; in_shared_memory < 2; in_shared_memory++) {
+        const struct pool_column columns[] = {
+            {.data = a, .size = sizeof *a},
+            {.data = in_shared_memory ? shared : &b, .size = sizeof b, .copied_each = true},
+            {.data = &c, .size = sizeof c, .constant = true},
+        };
+        const uint64_t before = pool_statistics(pool).bytes_copied;
+        ck_assert_int_eq(
+            pool_starmap(pool, add3, columns, 3,
+                         &(struct pool_results){.data = results, .size = sizeof *results}, N, 2,
+                         &error),
+            0);
+        for (int i = 0; i < N; i++)
+            ck_assert_int_eq(results[i], 1000L * i + 2);
+        ck_assert_uint_eq(pool_statistics(pool).bytes_copied - before,
+                          sizeof a + sizeof c + sizeof results +
+                              (in_shared_memory ? 0 : N * sizeof b));
+    }
+    struct pool_column wrong = {.data = a, .size = 1, .copied_each = true, .constant = true};
+    ck_assert_int_eq(pool_starmap(pool, add3, &wrong, 1, NULL, N, 0, &error), -1);
+    ck_assert_int_eq(error.code, ERROR_INVALID);
+    wrong = (struct pool_column){.data = a, .size = SIZE_MAX / 2, .copied_each = true};
+    ck_assert_int_eq(pool_starmap(pool, add3, &wrong, 1, NULL, N, 0, &error), -1);
+    ck_assert_int_eq(error.code, ERROR_INVALID);
+    const struct pool_statistics statistics = pool_statistics(pool);
+    ck_assert_double_ge(statistics.all.compute, statistics.last.compute);
+    pool_destroy(pool);
+    shared_memory_free(shared);
+}
+END_TEST
+
 /* Eight columns of one byte each. */
 static int join8(const void *const *arguments, void *result, struct pool_task *task)
 {
@@ -2236,6 +2278,7 @@ static void add_maps(Suite *suite)
     tcase_add_loop_test(maps, every_size_and_chunksize, 0, SITUATIONS);
     tcase_add_loop_test(maps, many_small_maps, 0, SITUATIONS);
     tcase_add_loop_test(maps, columns_each_and_constant, 0, SITUATIONS);
+    tcase_add_loop_test(maps, columns_copied_for_each_task, 0, SITUATIONS);
     tcase_add_loop_test(maps, as_many_columns_as_possible, 0, SITUATIONS);
     tcase_add_loop_test(maps, ragged_columns_and_results, 0, SITUATIONS);
     tcase_add_loop_test(maps, shared_arrays_are_not_copied, 0, SITUATIONS);

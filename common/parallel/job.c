@@ -15,6 +15,7 @@ static bool column_bytes(const struct pool_column *column, size_t n, size_t *byt
         *bytes = column->offsets[n];
         return true;
     }
+    /* what is copied for each task is checked as if it were */
     return !__builtin_mul_overflow(column->size, column->constant ? 1 : n, bytes);
 }
 
@@ -48,6 +49,13 @@ int work_check(const struct work *work, struct error *error)
                              work->tasks, work->columns[c].size);
         if (!work->columns[c].data && bytes > 0)
             return error_set(error, ERROR_INVALID, "column %zu of the arguments is NULL", c);
+        if (work->columns[c].constant + work->columns[c].copied_each +
+                (work->columns[c].offsets != NULL) >
+            1)
+            return error_set(error, ERROR_INVALID,
+                             "column %zu of the arguments has more than one of constant, "
+                             "copied_each and offsets",
+                             c);
     }
     const struct pool_column results = results_as_column(&work->results);
     if (!column_bytes(&results, work->tasks, &bytes))
@@ -148,7 +156,7 @@ void job_retire(struct pool *pool, struct job *job)
  * job of one chunk is for one worker, and as close together as can be. */
 struct part { /* something that the workers must see */
     const void *data;
-    size_t bytes, at;
+    size_t bytes, times, at; /* `times` copies of so many bytes */
     bool shared;
 };
 
@@ -178,12 +186,12 @@ static size_t place_parts(struct plan *plan, size_t alignment, size_t count, siz
     return place_part(plan, alignment, __builtin_mul_overflow(count, bytes, &all) ? SIZE_MAX : all);
 }
 
-static struct part plan_part(struct plan *plan, const void *data, size_t bytes)
+static struct part plan_part(struct plan *plan, const void *data, size_t bytes, size_t times)
 {
-    struct part part = {.data = data, .bytes = bytes};
+    struct part part = {.data = data, .bytes = bytes, .times = times};
     part.shared = part.bytes == 0 || (data && shared_memory_contains(data, bytes));
     if (!part.shared)
-        part.at = place_part(plan, plan->alignment, bytes);
+        part.at = place_parts(plan, plan->alignment, times, bytes);
     return part;
 }
 
@@ -200,9 +208,11 @@ static void plan_job(struct plan *plan, const struct pool *pool, const struct wo
             c < work->column_count ? work->columns[c] : results_as_column(&work->results);
         size_t bytes = 0;
         column_bytes(&column, work->tasks, &bytes);
-        plan->columns[c] = plan_part(plan, column.data, bytes);
+        plan->columns[c] = column.copied_each
+                               ? plan_part(plan, column.data, column.size, work->tasks)
+                               : plan_part(plan, column.data, bytes, 1);
         plan->offsets[c] = plan_part(plan, column.offsets,
-                                     column.offsets ? (work->tasks + 1) * sizeof(size_t) : 0);
+                                     column.offsets ? (work->tasks + 1) * sizeof(size_t) : 0, 1);
     }
     plan->slots_at = place_parts(plan, plan->alignment, plan->slot_count, sizeof(struct job_slot));
 }
@@ -215,8 +225,8 @@ static void *part_address(const struct part *part, char *job)
 
 static void *copy_in(const struct part *part, char *job, uint64_t *copied)
 {
-    if (!part->shared) {
-        memcpy(job + part->at, part->data, part->bytes);
+    for (size_t i = 0; i < part->times && !part->shared; i++) {
+        memcpy(job + part->at + i * part->bytes, part->data, part->bytes);
         *copied += part->bytes;
     }
     return part_address(part, job);
@@ -246,6 +256,8 @@ struct job *job_build(struct pool *pool, const struct work *work, uint64_t *copi
     for (size_t c = 0; c < work->column_count; c++) {
         job->columns[c] = work->columns[c];
         job->columns[c].data = copy_in(&plan.columns[c], memory, copied);
+        if (plan.columns[c].shared) /* then there is one for all tasks */
+            job->columns[c].constant |= job->columns[c].copied_each;
         job->columns[c].offsets = copy_in(&plan.offsets[c], memory, copied);
     }
     job->results = work->results;

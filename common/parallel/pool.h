@@ -134,13 +134,14 @@ int pool_join(struct pool *pool, double timeout, struct error *error);
 /* ---- Map: the call returns when all is done -------------------------------------------------- */
 
 /* One column of arguments: element i is at data + i * size; or, with .constant, all tasks get
- * the same `size` bytes at data; or, with .offsets (tasks + 1 of them, ascending, in bytes),
- * element i is the bytes from data + offsets[i] to data + offsets[i + 1], for elements of
- * unequal size. Results likewise. */
+ * the same `size` bytes at data, which are copied once; or, with .copied_each, the same bytes,
+ * but each task a copy of its own, as pickle makes one for each (in shared memory: none); or, with
+ * .offsets (tasks + 1 of them, ascending, in bytes), element i is the bytes from data + offsets[i]
+ * to data + offsets[i + 1], for elements of unequal size. Results likewise. */
 struct pool_column {
     const void *data;
     size_t size;
-    bool constant;
+    bool constant, copied_each; /* at most one of them, and then no offsets */
     const size_t *offsets;
 };
 struct pool_results {
@@ -306,8 +307,9 @@ struct pool_statistics {
     uint64_t timeouts;       /* tasks ended by the hard time limit */
     uint64_t cancelled;      /* tasks withdrawn */
     double startup;          /* seconds that pool_create took */
-    struct pool_phases last;
-    char last_death[128]; /* "worker 1234 was killed by signal 9 (Killed)", "" if none died */
+    struct pool_phases last; /* of the last map */
+    struct pool_phases all;  /* of all maps, added up; those that overlapped count twice */
+    char last_death[128];    /* "worker 1234 was killed by signal 9 (Killed)", "" if none died */
 };
 
 /* Of the work that has been waited for. */

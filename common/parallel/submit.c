@@ -345,6 +345,14 @@ static struct pool_phases phases_of(const struct pool_result *result)
     return phases;
 }
 
+static void add_phases(struct pool_phases *sum, const struct pool_phases *phases)
+{
+    sum->send += phases->send;
+    sum->compute += phases->compute;
+    sum->receive += phases->receive;
+    sum->wait += phases->wait;
+}
+
 /* With the mutex held. Is it for this thread to collect? If another one does, waits for it. */
 static bool claim_collecting(struct pool_result *result)
 {
@@ -370,6 +378,7 @@ void result_collect(struct pool_result *result)
     pthread_mutex_lock(&pool->mutex);
     pool->statistics.bytes_copied += result->copied;
     pool->statistics.last = result->job ? phases_of(result) : (struct pool_phases){0};
+    add_phases(&pool->statistics.all, &pool->statistics.last);
     atomic_store(&result->state, RESULT_READY);
     pthread_cond_broadcast(&pool->collected);
     pthread_mutex_unlock(&pool->mutex);

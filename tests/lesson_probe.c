@@ -101,7 +101,10 @@ static void prepare(struct lesson *lesson, void *data)
 int main(int argc, char **argv)
 {
     struct work work = {.tasks = 100, .add = -7};
-    size_t shape[2] = {128, 64};
+    size_t shape[2] = {128, 64}, volume[3] = {5, 6, 7};
+    double part = 0.5;
+    int answer = -1;
+    const char *say = NULL;
     const char *output = NULL;
     struct lesson_paths input = {0};
     size_t sleep_milliseconds = 0;
@@ -110,6 +113,10 @@ int main(int argc, char **argv)
         {"add", "N", "what is added to each number", LESSON_INTEGER, &work.add, 0, 0},
         {"small-number", "N", "milliseconds to sleep", LESSON_COUNT, &sleep_milliseconds, 0, 60000},
         {"size", "HxW", "a shape", LESSON_SHAPE, shape, 5, 4096},
+        {"volume", "DxHxW", "a shape of three sides", LESSON_SHAPE3, volume, 5, 4096},
+        {"part", "P", "a part of one", LESSON_REAL, &part, 0, 1},
+        {"answer", "yes|no|maybe", "an answer", LESSON_CHOICE, &answer, 0, 0},
+        {"say", "TEXT", "some text", LESSON_TEXT, &say, 0, 0},
         {"output", "DIR", "a path", LESSON_PATH, &output, 0, 0},
         {"wrong", "MODE", "make this mode fail", LESSON_PATH, &wrong, 0, 0},
         {"input", "PATH...", "some paths", LESSON_PATHS, &input, 0, 0},

@@ -88,12 +88,36 @@ START_TEST(shapes)
         "5x4", "5X5", "5 x 5", "-5x5", "101x5", "00000000000000000000000000000000000000005x5"};
     size_t shape[2] = {1, 2};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        ck_assert_msg(parse_shape(bad[i], 5, 100, shape) == -1, "'%s' was taken", bad[i]);
+        ck_assert_msg(parse_shape(bad[i], 5, 100, shape, 2) == -1, "'%s' was taken", bad[i]);
     ck_assert(shape[0] == 1 && shape[1] == 2);
-    ck_assert_int_eq(parse_shape("64", 5, 100, shape), 0);
+    ck_assert_int_eq(parse_shape("64", 5, 100, shape, 2), 0);
     ck_assert(shape[0] == 64 && shape[1] == 64);
-    ck_assert_int_eq(parse_shape("5x100", 5, 100, shape), 0);
+    ck_assert_int_eq(parse_shape("5x100", 5, 100, shape, 2), 0);
     ck_assert(shape[0] == 5 && shape[1] == 100);
+}
+END_TEST
+
+START_TEST(shapes_of_three_sides)
+{
+    size_t shape[3] = {0};
+    ck_assert_int_eq(parse_shape("5x6", 5, 100, shape, 3), -1);
+    ck_assert_int_eq(parse_shape("5x6x7x8", 5, 100, shape, 3), -1);
+    ck_assert_int_eq(parse_shape("5x6x", 5, 100, shape, 3), -1);
+    ck_assert_int_eq(parse_shape("7x8x9", 5, 100, shape, 3), 0);
+    ck_assert(shape[0] == 7 && shape[1] == 8 && shape[2] == 9);
+    ck_assert_int_eq(parse_shape("64", 5, 100, shape, 3), 0);
+    ck_assert(shape[0] == 64 && shape[1] == 64 && shape[2] == 64);
+}
+END_TEST
+
+START_TEST(choices)
+{
+    ck_assert_int_eq(parse_choice("yes", "yes|no|maybe"), 0);
+    ck_assert_int_eq(parse_choice("no", "yes|no|maybe"), 1);
+    ck_assert_int_eq(parse_choice("maybe", "yes|no|maybe"), 2);
+    static const char *const bad[] = {"", "y", "yes|no", "mayb", "maybee", "|", "Yes"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        ck_assert_msg(parse_choice(bad[i], "yes|no|maybe") == -1, "'%s' was taken", bad[i]);
 }
 END_TEST
 
@@ -241,8 +265,11 @@ END_TEST
 START_TEST(results_match_to_the_last_bit_or_within_the_tolerance)
 {
     double reference[] = {1.0, 100.0}, values[] = {1.0, 100.0005};
-    struct array array = {
-        .data = values, .reference = reference, .bytes = sizeof values, .result = true};
+    struct array array = {.data = values,
+                          .reference = reference,
+                          .bytes = sizeof values,
+                          .size = sizeof *values,
+                          .result = true};
     const struct array_set set = {.arrays = &array, .count = 1};
     ck_assert(!arrays_match(&set, false, 0.0));
     ck_assert(arrays_match(&set, false, 1e-5));
@@ -250,6 +277,17 @@ START_TEST(results_match_to_the_last_bit_or_within_the_tolerance)
     values[1] = reference[1];
     ck_assert(arrays_match(&set, false, 0.0));
     values[0] = NAN;
+    ck_assert(!arrays_match(&set, false, 1e-5));
+    float float_reference[] = {0.0f, -7.0f, 3.0f}, floats[] = {5e-6f, -7.00005f, 3.0f};
+    array = (struct array){.data = floats,
+                           .reference = float_reference,
+                           .bytes = sizeof floats,
+                           .size = sizeof *floats,
+                           .result = true};
+    ck_assert(!arrays_match(&set, false, 0.0));
+    ck_assert(arrays_match(&set, false, 1e-5));
+    ck_assert(!arrays_match(&set, false, 1e-6));
+    array.size = 1; /* bytes are no numbers that could be close */
     ck_assert(!arrays_match(&set, false, 1e-5));
     array.result = false; /* an input is not compared */
     ck_assert(arrays_match(&set, false, 0.0));
@@ -470,6 +508,13 @@ START_TEST(bad_command_lines_say_one_line_and_write_nothing)
         {"--size 4", "from 5 to 4096"},
         {"--size 5x", "--size"},
         {"--size 5x5x5", "--size"},
+        {"--volume 5x5", "--volume"},
+        {"--volume 5x5x4", "DEPTHxHEIGHTxWIDTH"},
+        {"--part 1.5", "from 0 to 1"},
+        {"--part x", "--part"},
+        {"--answer perhaps", "yes, no or maybe"},
+        {"--answer ''", "--answer"},
+        {"--say ''", "--say"},
         {"--mode some", "--mode: 'some'"},
         {"-m gil,", "sequential, threads, gil and processes"},
         {"-w 0", "from 1 to 1024"},
@@ -681,7 +726,8 @@ static const char *check_run_entry(json_t *run)
 START_TEST(json_has_everything)
 {
     json_t *document = probe_json("$P --tasks 1001 -r 3 -w 2,3 --transfer both --json - "
-                                  "--chunksize 91 --seed 7 --size 9x8 --input a b c --add -3");
+                                  "--chunksize 91 --seed 7 --size 9x8 --volume 6x7x8 --part 0.25 "
+                                  "--answer maybe --input a b c --add -3");
     json_t *parameters = json_object_get(document, "parameters"), *run;
     size_t i, modes[LESSON_MODES] = {0};
     ck_assert_str_eq(json_string_value(json_object_get(document, "chapter")), "00_lesson_probe");
@@ -692,9 +738,10 @@ START_TEST(json_has_everything)
     ck_assert_ptr_nonnull(machine_text(document, "compiler"));
     ck_assert_ptr_nonnull(
         strstr(machine_text(document, "blas"), machine_text(document, "blas_core")));
-    json_t *expected = json_pack("{s:i, s:i, s:i, s:[i, i], s:n, s:n, s:[s, s, s], s:b}", "tasks",
-                                 1001, "add", -3, "small_number", 0, "size", 9, 8, "output",
-                                 "wrong", "input", "a", "b", "c", "kill_worker", 0);
+    json_t *expected = json_pack(
+        "{s:i, s:i, s:i, s:[i, i], s:[i, i, i], s:f, s:s, s:n, s:n, s:n, s:[s, s, s], s:b}",
+        "tasks", 1001, "add", -3, "small_number", 0, "size", 9, 8, "volume", 6, 7, 8, "part", 0.25,
+        "answer", "maybe", "say", "output", "wrong", "input", "a", "b", "c", "kill_worker", 0);
     ck_assert(json_equal(parameters, expected));
     json_decref(expected);
     json_array_foreach(json_object_get(document, "runs"), i, run)
@@ -927,6 +974,8 @@ static Suite *lesson_suite(void)
     tcase_add_test(functions, integers_are_taken_whole_or_not_at_all);
     tcase_add_test(functions, reals_are_taken_whole_or_not_at_all);
     tcase_add_test(functions, shapes);
+    tcase_add_test(functions, shapes_of_three_sides);
+    tcase_add_test(functions, choices);
     tcase_add_test(functions, lists);
     tcase_add_test(functions, texts_of_times_and_bytes);
     tcase_add_test(functions, medians);

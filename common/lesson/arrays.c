@@ -91,7 +91,7 @@ static void add_array(struct lesson *lesson, void *pointer, size_t count, size_t
         lesson_die(lesson, "out of memory");
     set->arrays = arrays;
     struct array *array = &arrays[set->count];
-    *array = (struct array){.pointer = pointer, .bytes = bytes, .result = result};
+    *array = (struct array){.pointer = pointer, .bytes = bytes, .size = size, .result = result};
     if (posix_memalign(&array->data, 64, bytes ? bytes : 1))
         too_large(lesson, (double)bytes, "the system refuses it");
     set->count++;
@@ -163,11 +163,24 @@ void arrays_keep_reference(struct lesson *lesson, struct array_set *set)
     }
 }
 
-static bool nearly_equal(const double *values, const double *reference, size_t count,
-                         double tolerance)
+/* As numpy.isclose with rtol = atol = tolerance. */
+static bool close_to(double value, double reference, double tolerance)
 {
+    return fabs(value - reference) <= tolerance + tolerance * fabs(reference);
+}
+
+/* Elements of 4 bytes are floats, of 8 bytes doubles; nothing else may differ. */
+static bool nearly_equal(const struct array *array, const void *values, double tolerance)
+{
+    const float *floats = values, *float_reference = array->reference;
+    const double *doubles = values, *double_reference = array->reference;
+    const size_t count = array->size ? array->bytes / array->size : 0;
+    if (array->size != sizeof *floats && array->size != sizeof *doubles)
+        return false;
     for (size_t i = 0; i < count; i++)
-        if (!(fabs(values[i] - reference[i]) <= tolerance * fabs(reference[i])))
+        if (!(array->size == sizeof *floats
+                  ? close_to((double)floats[i], (double)float_reference[i], tolerance)
+                  : close_to(doubles[i], double_reference[i], tolerance)))
             return false;
     return true;
 }
@@ -179,8 +192,7 @@ bool arrays_match(const struct array_set *set, bool shared, double tolerance)
         const void *values = in_use(array, shared);
         if (!array->result || memcmp(values, array->reference, array->bytes) == 0)
             continue;
-        if (tolerance == 0.0 ||
-            !nearly_equal(values, array->reference, array->bytes / sizeof(double), tolerance))
+        if (tolerance == 0.0 || !nearly_equal(array, values, tolerance))
             return false;
     }
     return true;

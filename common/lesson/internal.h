@@ -18,7 +18,11 @@
  * other base. */
 int parse_integer(const char *text, int64_t minimum, int64_t maximum, int64_t *value);
 int parse_real(const char *text, double minimum, double maximum, double *value);
-int parse_shape(const char *text, int64_t minimum, int64_t maximum, size_t shape[2]);
+/* "4x6" to {4, 6}; one number stands for all `sides` of them (at most 3). */
+int parse_shape(const char *text, int64_t minimum, int64_t maximum, size_t *shape, int sides);
+
+/* The index of the word `text` in "yes|no|maybe", or -1. */
+int parse_choice(const char *text, const char *words);
 
 /* The index of `text` in names[count], or -1. */
 int parse_name(const char *text, const char *const *names, int count);
@@ -126,6 +130,7 @@ struct array {
     void *shared;    /* in a shared array, or NULL */
     void *reference; /* of a result: what the sequential run gave */
     size_t bytes;
+    size_t size; /* of an element */
     bool result;
 };
 

@@ -33,7 +33,11 @@ struct lesson;
 enum lesson_option_kind {
     LESSON_COUNT,   /* size_t: a whole number from minimum to maximum (0: no maximum but memory) */
     LESSON_INTEGER, /* int64_t: any whole number from minimum to maximum; both 0: any */
+    LESSON_REAL,    /* double: a number from minimum to maximum */
     LESSON_SHAPE,   /* size_t[2]: HxW, or N for NxN; each side at least minimum */
+    LESSON_SHAPE3,  /* size_t[3]: DxHxW, or N for NxNxN, likewise */
+    LESSON_CHOICE,  /* int: which of the words in argument, "yes|no"; below 0: none was given */
+    LESSON_TEXT,    /* const char *: any text that is not empty */
     LESSON_PATH,    /* const char *: a file or directory */
     LESSON_PATHS,   /* struct lesson_paths: PATH..., the option repeated or followed by several */
     LESSON_FLAG,    /* bool */
@@ -134,8 +138,9 @@ struct lesson_workload {
     const int *workers;     /* only these counts, ended by 0; NULL: those asked for */
     int threads_per_worker; /* OpenMP and BLAS threads in each worker; 0 means 1 */
     bool quiet;             /* no table, no Why; JSON and CSV have it, and so has the caller */
-    double tolerance; /* 0: results must be equal to the last bit. Else they are doubles, and may
-                         differ by this part of the sequential ones: for sums whose order changes */
+    double tolerance; /* 0: results must be equal to the last bit. Else they are floats or doubles
+                         (elements of 4 or 8 bytes), and may differ by rtol = atol = this, as
+                         numpy.isclose has it: for sums whose order changes */
 };
 
 /* One row of the table. Times in seconds. */
@@ -156,7 +161,7 @@ struct lesson_figures {
     size_t tasks;      /* of the workload */
 
     /* Of the repeat with the median wall time: */
-    struct pool_phases phases;
+    struct pool_phases phases;   /* of all its maps, added up */
     struct pool_statistics pool; /* what it added; last and startup are 0 */
     struct gil_statistics gil;
 

@@ -152,6 +152,10 @@ static void add_counts(struct pool_statistics *sum, const struct pool_statistics
     sum->chunks_lost += after->chunks_lost - before->chunks_lost;
     sum->timeouts += after->timeouts - before->timeouts;
     sum->cancelled += after->cancelled - before->cancelled;
+    sum->all.send += after->all.send - before->all.send;
+    sum->all.compute += after->all.compute - before->all.compute;
+    sum->all.receive += after->all.receive - before->all.receive;
+    sum->all.wait += after->all.wait - before->all.wait;
     if (strcmp(before->last_death, after->last_death) != 0)
         memcpy(sum->last_death, after->last_death, sizeof sum->last_death);
 }
@@ -214,7 +218,7 @@ static void run_once(struct measurement *measurement, struct configuration *conf
      * been busy in it. */
     *sample = (struct sample){.wall = wall,
                               .cpu = fmin(cpu, wall * lesson->machine.cores),
-                              .phases = after.last,
+                              .phases = of_run.all,
                               .pool = of_run,
                               .gil = {.acquired = gil_after.acquired - gil_before.acquired,
                                       .switches = gil_after.switches - gil_before.switches,

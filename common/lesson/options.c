@@ -178,6 +178,33 @@ static void note_size(struct lesson *lesson, const struct lesson_option *option,
              option->name, text);
 }
 
+static void parse_shape_option(struct lesson *lesson, const struct lesson_option *option,
+                               const char *text)
+{
+    const int sides = option->kind == LESSON_SHAPE ? 2 : 3;
+    if (parse_shape(text, option->minimum, option_maximum(option), option->value, sides))
+        refuse(lesson, option->name, text,
+               range_words(sides == 2 ? "HEIGHTxWIDTH or one number for both, each"
+                                      : "DEPTHxHEIGHTxWIDTH or one number for all, each",
+                           option->minimum, option_maximum(option)));
+    note_size(lesson, option, text);
+}
+
+/* "yes|no|maybe" as "yes, no or maybe", in a static buffer. */
+static const char *choice_words(const char *words)
+{
+    static char text[128];
+    size_t used = 0;
+    const char *last = strrchr(words, '|');
+    for (const char *c = words; *c && used + 5 < sizeof text; c++)
+        if (*c == '|')
+            used += (size_t)snprintf(text + used, sizeof text - used, c == last ? " or " : ", ");
+        else
+            text[used++] = *c;
+    text[used] = '\0';
+    return text;
+}
+
 static void parse_chapter_option(struct lesson *lesson, const struct lesson_option *option,
                                  const char *text)
 {
@@ -191,12 +218,23 @@ static void parse_chapter_option(struct lesson *lesson, const struct lesson_opti
     case LESSON_INTEGER:
         parse_integer_option(lesson, option, text);
         break;
+    case LESSON_REAL:
+        *(double *)option->value = real_number(lesson, option->name, text, (double)option->minimum,
+                                               (double)option->maximum);
+        break;
     case LESSON_SHAPE:
-        if (parse_shape(text, option->minimum, maximum, option->value))
-            refuse(
-                lesson, option->name, text,
-                range_words("HEIGHTxWIDTH or one number for both, each", option->minimum, maximum));
-        note_size(lesson, option, text);
+    case LESSON_SHAPE3:
+        parse_shape_option(lesson, option, text);
+        break;
+    case LESSON_CHOICE:
+        *(int *)option->value = parse_choice(text, option->argument);
+        if (*(int *)option->value < 0)
+            refuse(lesson, option->name, text, choice_words(option->argument));
+        break;
+    case LESSON_TEXT:
+        if (!*text)
+            refuse(lesson, option->name, text, "some text");
+        *(const char **)option->value = text;
         break;
     case LESSON_PATH:
         if (!*text)
@@ -354,8 +392,14 @@ static void default_words(char *words, size_t size, const struct lesson_option *
     case LESSON_INTEGER:
         snprintf(words, size, " (default %" PRId64 ")", *(const int64_t *)option->value);
         break;
+    case LESSON_REAL:
+        snprintf(words, size, " (default %g)", *(const double *)option->value);
+        break;
     case LESSON_SHAPE:
         snprintf(words, size, " (default %zux%zu)", shape[0], shape[1]);
+        break;
+    case LESSON_SHAPE3:
+        snprintf(words, size, " (default %zux%zux%zu)", shape[0], shape[1], shape[2]);
         break;
     default:
         *words = '\0';

@@ -58,6 +58,16 @@ static json_t *path_value(const char *path)
     return value ? value : json_string("(a name that is not UTF-8)");
 }
 
+/* The word with this index in "yes|no"; null below 0. */
+static json_t *choice_value(const char *words, int index)
+{
+    if (index < 0)
+        return json_null();
+    for (; index > 0; index--)
+        words = strchr(words, '|') + 1;
+    return json_stringn(words, strcspn(words, "|"));
+}
+
 static json_t *option_value(const struct lesson_option *option)
 {
     const size_t *shape = option->value;
@@ -68,8 +78,16 @@ static json_t *option_value(const struct lesson_option *option)
         return json_integer((json_int_t) * (const size_t *)option->value);
     case LESSON_INTEGER:
         return json_integer(*(const int64_t *)option->value);
+    case LESSON_REAL:
+        return json_real(*(const double *)option->value);
     case LESSON_SHAPE:
         return json_pack("[I, I]", (json_int_t)shape[0], (json_int_t)shape[1]);
+    case LESSON_SHAPE3:
+        return json_pack("[I, I, I]", (json_int_t)shape[0], (json_int_t)shape[1],
+                         (json_int_t)shape[2]);
+    case LESSON_CHOICE:
+        return choice_value(option->argument, *(const int *)option->value);
+    case LESSON_TEXT:
     case LESSON_PATH:
         return path_value(*(const char *const *)option->value);
     case LESSON_PATHS:

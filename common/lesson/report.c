@@ -304,6 +304,9 @@ void report_table(struct lesson *lesson, const struct lesson_workload *workload,
     lesson_heading(lesson, workload->title ? workload->title : workload->name);
     print_rows(lesson, results);
     print_terms(lesson, results);
+    if (workload->tolerance > 0.0)
+        lesson_print(lesson, "  same result?  here: but for rounding, within %g\n",
+                     workload->tolerance);
     print_gil(lesson, results);
     print_phases(lesson, results);
     lesson_print(lesson, "\n");

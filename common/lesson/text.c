@@ -35,22 +35,41 @@ int parse_real(const char *text, double minimum, double maximum, double *value)
     return 0;
 }
 
-int parse_shape(const char *text, int64_t minimum, int64_t maximum, size_t shape[2])
+int parse_shape(const char *text, int64_t minimum, int64_t maximum, size_t *shape, int sides)
 {
-    char height[32];
-    int64_t h, w;
-    const char *cross = strchr(text, 'x');
-    const size_t length = cross ? (size_t)(cross - text) : strlen(text);
-    if (length >= sizeof height)
+    size_t read[3];
+    int found = 0;
+    for (const char *at = text; at; found++) {
+        char side[32];
+        int64_t value;
+        const char *cross = strchr(at, 'x');
+        const size_t length = cross ? (size_t)(cross - at) : strlen(at);
+        if (length >= sizeof side || found == sides)
+            return -1;
+        memcpy(side, at, length);
+        side[length] = '\0';
+        if (parse_integer(side, minimum, maximum, &value))
+            return -1;
+        read[found] = (size_t)value;
+        at = cross ? cross + 1 : NULL;
+    }
+    if (found != 1 && found != sides)
         return -1;
-    memcpy(height, text, length);
-    height[length] = '\0';
-    if (parse_integer(height, minimum, maximum, &h) ||
-        parse_integer(cross ? cross + 1 : height, minimum, maximum, &w))
-        return -1;
-    shape[0] = (size_t)h;
-    shape[1] = (size_t)w;
+    for (int i = 0; i < sides; i++)
+        shape[i] = read[found == 1 ? 0 : i];
     return 0;
+}
+
+int parse_choice(const char *text, const char *words)
+{
+    for (int i = 0; words; i++) {
+        const char *bar = strchr(words, '|');
+        const size_t length = bar ? (size_t)(bar - words) : strlen(words);
+        if (strlen(text) == length && strncmp(text, words, length) == 0)
+            return i;
+        words = bar ? bar + 1 : NULL;
+    }
+    return -1;
 }
 
 int parse_name(const char *text, const char *const *names, int count)

@@ -9,12 +9,12 @@ Needs nothing but the standard library. The comparison with NumPy runs the chapt
 in an interpreter that has NumPy, and is skipped, with a message, where none is found. Time never
 decides: limits are there only so that a program that hangs is found out.
 
-A new chapter is one more entry in CHAPTERS.
+What is special to a chapter, its sizes and tests of its own, is in chapter_NN.py beside this file.
 """
 import array
 import ast
-import base64
 import csv
+import importlib
 import io
 import json
 import os
@@ -47,48 +47,8 @@ class Chapter:
     zero_allowed: tuple = ()  # size options that may be 0
     memory: tuple = ()        # options and values that are valid but ask for too much memory
     sizes: tuple = ()         # the size options
+    words: bool = False       # are words that are no options taken, as files?
     seconds: float = 0.3      # --seconds of a run that is long enough for signals in its midst
-
-
-CHAPTERS = {
-    "01_pool_map": Chapter(
-        counts=lambda n: {"--tasks": n, "--iterations": 300},
-        arrays={"results.npy": ("<i8", lambda o: (o["--tasks"],))},
-        oracle=({"--tasks": 100, "--iterations": 1}, {"--tasks": 3, "--iterations": 100001}),
-        memory=(("--tasks", "1000000000000000"),),
-        sizes=("--tasks", "--iterations")),
-    "02_pool_starmap": Chapter(
-        counts=lambda n: {"--tasks": n, "--iterations": 300},
-        arrays={"results.npy": ("<i8", lambda o: (o["--tasks"],))},
-        oracle=({"--tasks": 17, "--iterations": 1000, "--multiplier": -3, "--offset": 0},
-                {"--tasks": 5, "--iterations": 77, "--multiplier": 0, "--offset": -12345678901}),
-        memory=(("--tasks", "1000000000000000"),),
-        sizes=("--tasks", "--iterations")),
-    "03_transfer_cost": Chapter(
-        counts=lambda n: {"--light-tasks": n, "--matrices": n, "--order": 9},
-        arrays={"very_light.npy": ("<i8", lambda o: (o["--light-tasks"],)),
-                "matrices.npy": ("<f4", lambda o: (o["--matrices"], o["--order"], o["--order"])),
-                "light.npy": ("<f8", lambda o: (o["--matrices"],)),
-                "heavy.npy": ("<f8", lambda o: (o["--matrices"],))},
-        inputs=("matrices.npy",),
-        oracle=({"--light-tasks": 1001, "--matrices": 3, "--order": 1},
-                {"--light-tasks": 1, "--matrices": 2, "--order": 131}),
-        memory=(("--light-tasks", "1000000000000000"), ("--matrices", "10000000000000"),
-                ("--order", "100000000")),
-        sizes=("--light-tasks", "--matrices", "--order"), seconds=0.1),
-    "04_image_filters": Chapter(
-        counts=lambda n: {"--images": n, "--size": "12x9"},
-        arrays={"images.npy": ("<f4", lambda o: (o["--images"], *shape_of(o["--size"]))),
-                "edges.npy": ("<f4", lambda o: (o["--images"],
-                                                *(side - 4 for side in shape_of(o["--size"]))))},
-        inputs=("images.npy",),
-        oracle=({"--images": 3, "--size": "6x5"}, {"--images": 2, "--size": "61x127"},
-                {"--images": 2, "--size": 64}),
-        notebook=("--python-images", "0"),
-        memory=(("--images", "1000000000000"), ("--size", "1000000000x1000000000"),
-                ("--size", "10000000")),
-        sizes=("--images", "--size"), seconds=0.1),
-}
 
 
 def shape_of(text):
@@ -126,7 +86,7 @@ def read_npy(path):
     return header["descr"], header["shape"], data[10 + length:], values
 
 
-# ---- Pictures, written and read without a library ----------------------------------------------
+# ---- Pictures, written without a library --------------------------------------------------------
 
 def png_chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -145,55 +105,6 @@ def write_png(path, height, width, pixel, colour=False, bits=8):
     with open(path, "wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
                    + png_chunk(b"IDAT", zlib.compress(bytes(rows))) + png_chunk(b"IEND", b""))
-
-
-def read_grey_png(path):
-    """Rows of an 8-bit grey PNG that is not interlaced."""
-    with open(path, "rb") as file:
-        data = file.read()
-    if data[:8] != b"\x89PNG\r\n\x1a\n":
-        raise ValueError(f"{path}: not a PNG")
-    position, packed = 8, b""
-    while position < len(data):
-        length, kind = struct.unpack(">I4s", data[position:position + 8])
-        body = data[position + 8:position + 8 + length]
-        if kind == b"IHDR":
-            width, height, bits, colour, _, _, interlace = struct.unpack(">IIBBBBB", body)
-            if (bits, colour, interlace) != (8, 0, 0):
-                raise ValueError(f"{path}: not 8-bit grey")
-        elif kind == b"IDAT":
-            packed += body
-        position += length + 12
-    raw, rows, above = zlib.decompress(packed), [], [0] * width
-    for y in range(height):
-        kind, *row = raw[y * (width + 1):(y + 1) * (width + 1)]
-        for x in range(width):
-            left, up = row[x - 1] if x else 0, above[x]
-            corner = above[x - 1] if x else 0
-            row[x] = (row[x] + (0, left, up, (left + up) // 2,
-                                paeth(left, up, corner))[kind]) % 256
-        rows.append(row)
-        above = row
-    return rows
-
-
-def paeth(left, up, corner):
-    guess = left + up - corner
-    return min((left, up, corner), key=lambda value: abs(guess - value))
-
-
-# 32 x 24 pixels, the left half dark, the right half bright, once grey and once in colour.
-JPEG_GREY = base64.b64decode("""
-/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgMCAgMDAwMEAwMEBQgFBQQEBQoHBwYIDAoMDAsKCwsNDhIQDQ4R
-DgsLEBYQERMUFRUVDA8XGBYUGBIUFRT/wAALCAAYACABAREA/8QAFQABAQAAAAAAAAAAAAAAAAAAAAn/xAAUEAEA
-AAAAAAAAAAAAAAAAAAAA/9oACAEBAAA/AJ9C/QgKL9CAov0P/9k=""")
-JPEG_COLOUR = base64.b64decode("""
-/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgMCAgMDAwMEAwMEBQgFBQQEBQoHBwYIDAoMDAsKCwsNDhIQDQ4R
-DgsLEBYQERMUFRUVDA8XGBYUGBIUFRT/2wBDAQMEBAUEBQkFBQkUDQsNFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU
-FBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBT/wAARCAAYACADASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAA
-AAAAAAn/xAAUEAEAAAAAAAAAAAAAAAAAAAAA/8QAFQEBAQAAAAAAAAAAAAAAAAAABQD/xAAUEQEAAAAAAAAAAAAA
-AAAAAAAA/9oADAMBAAIRAxEAPwCfQCS7QBMqhKAMFLtAEyr/2Q==""")
-JPEG_SHAPE = (24, 32)
 
 
 # ---- Processes --------------------------------------------------------------------------------
@@ -689,7 +600,7 @@ class BadInput(ChapterTest):
         self.refused(["--nonsense"], "nonsense")
         self.refused(["-Z"], "Z")
         self.refused(["--workers"], "workers")
-        if self.stem != "04_image_filters":  # there a word is one more picture
+        if not self.chapter.words:
             self.refused(["stray"], "stray")
 
     def test_sizes(self):
@@ -908,161 +819,24 @@ class Faults(ChapterTest):
         return err
 
 
-# ---- Pictures: chapter 4 ---------------------------------------------------------------------------
-
-class Pictures(ChapterTest):
-    def setUp(self):
-        super().setUp()
-        if self.stem != "04_image_filters":
-            self.skipTest("only chapter 4 reads pictures")
-        self.folder = self.path("in")
-        os.mkdir(self.folder)
-
-    @staticmethod
-    def step(width):
-        """A picture whose left half is dark and whose right half is bright."""
-        return lambda y, x: 30 if x < width // 2 else 220
-
-    def write(self, name, data):
-        with open(os.path.join(self.folder, name), "wb") as file:
-            file.write(data)
-
-    def good_pictures(self):
-        """Pictures of several kinds and sizes: name -> shape."""
-        shapes = {"grey8.png": (20, 31, False, 8), "grey16.png": (33, 18, False, 16),
-                  "colour8.png": (5, 40, True, 8), "colour16.PNG": (64, 64, True, 16),
-                  "smallest.png": (5, 5, False, 8)}
-        for name, (height, width, colour, bits) in shapes.items():
-            write_png(os.path.join(self.folder, name), height, width, self.step(width), colour,
-                      bits)
-        self.write("grey.jpg", JPEG_GREY)
-        self.write("colour.JPEG", JPEG_COLOUR)
-        return {**{name: shape[:2] for name, shape in shapes.items()},
-                "grey.jpg": JPEG_SHAPE, "colour.JPEG": JPEG_SHAPE}
-
-    def assert_edges(self, shapes, directory):
-        """For each picture one PNG, 2 pixels smaller on each side, bright at the step alone."""
-        written = os.listdir(directory)
-        self.assertEqual(len(written), len(shapes), written)
-        for name, (height, width) in shapes.items():
-            found = [entry for entry in written if entry.startswith(os.path.splitext(name)[0])
-                     and entry.lower().endswith(".png")]
-            # "grey" begins grey8 and grey16 too: the size tells them apart
-            rows = [read_grey_png(os.path.join(directory, entry)) for entry in found]
-            rows = [r for r in rows if (len(r), len(r[0])) == (height - 4, width - 4)]
-            self.assertEqual(len(rows), 1, f"{name}: no edges of {height - 4} x {width - 4}")
-            for row in rows[0]:
-                for x, value in enumerate(row):
-                    distance = abs(x + 2 - (width / 2 - 0.5))
-                    if distance > 10:  # away from the step, and from its 8 x 8 block in a JPEG
-                        self.assertLess(value, 64, name)
-                self.assertGreater(max(row), 64, name)
-
-    def test_folder(self):
-        shapes = self.good_pictures()
-        self.write("notes.txt", b"not a picture, and not named as one")
-        for mode in MODES:
-            with self.subTest(mode=mode):
-                report = self.report("--input", self.folder, "--output", self.path(mode),
-                                     "--repeats=1", "--workers=3", f"--mode={mode}")
-                self.assertIn(len(shapes), {run["tasks"] for run in report["runs"]})
-                self.assert_edges(shapes, self.path(mode))
-
-    def test_both_transfers_and_all_start_methods(self):
-        self.good_pictures()
-        for method in ("forkserver", "fork", "spawn"):
-            report = self.report("--input", self.folder, "--repeats=1", "--workers=2",
-                                 "--transfer=both", f"--start-method={method}")
-            self.assert_modes(report, (2,))
-
-    def test_single_files(self):
-        shapes = self.good_pictures()
-        names = ["grey8.png", "grey.jpg"]
-        files = [os.path.join(self.folder, name) for name in names]
-        for options in (["--input", files[0], "--input", files[1]], ["--input", *files]):
-            shutil.rmtree(self.path("out"), ignore_errors=True)
-            self.report(*options, "--output", self.path("out"), "--repeats=1", "--workers=2")
-            self.assert_edges({name: shapes[name] for name in names}, self.path("out"))
-
-    def broken_pictures(self):
-        """What is wrong in many ways: name -> bytes."""
-        write_png(self.path("whole.png"), 40, 40, lambda y, x: (y * x) % 256)
-        with open(self.path("whole.png"), "rb") as file:
-            whole = file.read()
-        return {"empty.png": b"", "text.png": b"not a picture\n", "text.jpg": b"no JPEG\n",
-                "truncated.png": whole[:len(whole) // 2], "header.png": whole[:20],
-                "truncated.jpg": JPEG_COLOUR[:len(JPEG_COLOUR) // 2],
-                "flipped.png": whole[:60] + bytes([whole[60] ^ 0xff]) + whole[61:]}
-
-    def test_one_broken_among_good_ones(self):
-        shapes = self.good_pictures()
-        for name, data in self.broken_pictures().items():
-            with self.subTest(name=name):
-                self.write(name, data)
-                status, out, err = self.run_chapter(
-                    "--input", self.folder, "--output", self.path("out", name), "--repeats=1",
-                    "--workers=2")
-                self.assertEqual(status, 1, err)
-                self.assertEqual(err.count("\n"), 1, err)
-                self.assertIn(os.path.join(self.folder, name), err)
-                self.assert_edges(shapes, self.path("out", name))
-                os.unlink(os.path.join(self.folder, name))
-
-    def test_too_small(self):
-        shapes = self.good_pictures()
-        for height, width in ((1, 1), (4, 40), (40, 4)):
-            with self.subTest(height=height, width=width):
-                write_png(os.path.join(self.folder, "tiny.png"), height, width, lambda y, x: 9)
-                status, _, err = self.run_chapter(
-                    "--input", self.folder, "--output", self.path(f"{height}x{width}"),
-                    "--repeats=1", "--workers=2")
-                self.assertEqual(status, 1, err)
-                self.assertEqual(err.count("\n"), 1, err)
-                self.assertIn("tiny.png", err)
-                self.assert_edges(shapes, self.path(f"{height}x{width}"))
-
-    def test_nothing_but_broken(self):
-        for name, data in self.broken_pictures().items():
-            with self.subTest(name=name):
-                self.write(name, data)
-                status, _, err = self.run_chapter("--input", os.path.join(self.folder, name),
-                                                  "--repeats=1")
-                self.assertIn(status, (1, 2), err)
-                self.assertIn(name, err)
-                self.assertLessEqual(err.count("\n"), 2, err)
-
-    def test_even_picture(self):
-        """All pixels alike: nothing to normalise by, and no edge."""
-        write_png(os.path.join(self.folder, "even.png"), 12, 12, lambda y, x: 77)
-        self.report("--input", self.folder, "--output", self.path("out"), "--repeats=1")
-        rows = read_grey_png(self.path("out", os.listdir(self.path("out"))[0]))
-        self.assertEqual({value for row in rows for value in row}, {0})
-
-    def test_empty_folder_and_missing_file(self):
-        self.fail_with(["--input", self.folder], [self.folder])
-        self.fail_with(["--input", self.path("none.png")], [self.path("none.png")])
-
-    def test_output_that_cannot_be_written(self):
-        self.good_pictures()
-        with open(self.path("file"), "w"):
-            pass
-        for place in (self.path("file"), self.path("file", "below")):
-            self.fail_with(["--input", self.folder, "--output", place, "--repeats=1", "--quiet"],
-                           [self.path("file")])
-
-
 def main():
-    if len(sys.argv) < 4 or sys.argv[3] not in CHAPTERS:
-        print(__doc__.split("\n\n")[1], f"chapters: {' '.join(CHAPTERS)}", sep="\n",
-              file=sys.stderr)
+    stems = sorted(os.listdir(os.path.join(sys.argv[2], "chapters"))) if len(sys.argv) > 3 else ()
+    if len(sys.argv) < 4 or sys.argv[3] not in stems:
+        print(__doc__.split("\n\n")[1], f"chapters: {' '.join(stems)}", sep="\n", file=sys.stderr)
         return 2
-    build, source, stem, *tests = sys.argv[1:]
+    build, source, stem, *names = sys.argv[1:]
+    special = importlib.import_module(f"chapter_{stem[:2]}")
     ChapterTest.build, ChapterTest.source = os.path.realpath(build), os.path.realpath(source)
-    ChapterTest.stem, ChapterTest.chapter = stem, CHAPTERS[stem]
-    suite = (unittest.defaultTestLoader.loadTestsFromNames(tests, sys.modules[__name__]) if tests
-             else unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__]))
-    return not unittest.TextTestRunner(verbosity=2).run(suite).wasSuccessful()
+    ChapterTest.stem, ChapterTest.chapter = stem, special.CHAPTER
+    loader, common = unittest.defaultTestLoader, sys.modules[__name__]
+    if names:
+        tests = [loader.loadTestsFromName(name, special if hasattr(special, name.split(".")[0])
+                                          else common) for name in names]
+    else:
+        tests = [loader.loadTestsFromModule(module) for module in (common, special)]
+    return not unittest.TextTestRunner(verbosity=2).run(unittest.TestSuite(tests)).wasSuccessful()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import test_chapters  # by the name under which the chapters' files know it
+    sys.exit(test_chapters.main())

@@ -117,6 +117,13 @@ void random_normal_float(struct random_state *state, float *values, size_t n)
         values[i] = (float)next_normal(state);
 }
 
+void random_normal_scaled(struct random_state *state, float *values, size_t n, float scale)
+{
+    random_normal_float(state, values, n);
+    for (size_t i = 0; i < n; i++)
+        values[i] *= scale;
+}
+
 /* A number in 0..max: the low bits of a draw, drawn again while it is too large. Only a range
  * beyond 32 bits costs two words a draw. */
 static uint64_t next_at_most(struct random_state *state, uint64_t max)

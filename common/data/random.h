@@ -34,6 +34,10 @@ double random_double(struct random_state *state);
 void random_normal(struct random_state *state, double *values, size_t n);
 void random_normal_float(struct random_state *state, float *values, size_t n);
 
+/* np.random.randn(n).astype(np.float32) * scale: each rounded to float32, then multiplied in
+ * float32 (which is also what NumPy makes of a scale like 0.1). */
+void random_normal_scaled(struct random_state *state, float *values, size_t n, float scale);
+
 /* np.random.permutation(n): the numbers 0 .. n-1 in random order. */
 void random_permutation(struct random_state *state, int64_t *values, size_t n);
 

@@ -1,0 +1,155 @@
+/* cnn_direct.c - the whole network for one image after the other, in registers and first-level
+ * cache.
+ *
+ * Why it is fast:
+ * - Vectors of output channels. An input value belongs to all output channels, each with a weight
+ *   of its own. Packed so that the weights of LANES channels stand side by side, one vector
+ *   instruction multiplies a value by all of them and adds: no shuffling, no borders, no rest.
+ * - Results stay in registers. A tile, LANES channels of a piece of a row, is begun with zeros,
+ *   gets all its 9 or 144 additions, and only then is stored. A weight that was loaded serves
+ *   every pixel of the tile, and so many pixels are independent chains of additions: none waits
+ *   for the one before it.
+ * - Nothing goes to memory in between. Two rows of a convolution are made, rectified and pooled to
+ *   one; the 50 kB that conv1 writes for an image are never there at once. Image, pooled maps and
+ *   weights of conv2 fit into the first two levels of the cache.
+ * - The fully connected layer takes FC_IMAGES images at once, so that its 74 kB of weights are
+ *   read once for all of them.
+ */
+#include "common/kernels/cnn.h"
+#include "common/kernels/isa.h"
+#include <string.h>
+
+enum {
+    LANES = CNN_LANES,
+    PADDED = CNN_SIDE + 2,
+    TILE1 = CNN_SIDE / 2, /* pixels of a tile of conv1: two to a row */
+    SIDE1 = CNN_SIDE / 2, /* after the first pool */
+    SIDE2 = SIDE1 - 2,    /* after conv2, whose tile is a row */
+    SIDE3 = SIDE2 / 2,    /* after the second pool */
+    BLOCKS2 = CNN_CHANNELS2 / LANES,
+    FC_IMAGES = 4, /* images that share a pass over the weights */
+    FC_CHAINS = 4, /* sums for each of them that do not wait for each other */
+};
+
+void cnn_pack(struct cnn_packed *packed, const struct cnn_weights *weights)
+{
+    for (size_t i = 0; i < 3; i++)
+        for (size_t j = 0; j < 3; j++)
+            for (size_t o = 0; o < LANES; o++) {
+                packed->conv1[i][j][0][o] = weights->conv1[o][0][i][j];
+                for (size_t block = 0; block < BLOCKS2; block++)
+                    for (size_t c = 0; c < CNN_CHANNELS1; c++)
+                        packed->conv2[block][i][j][c][o] =
+                            weights->conv2[block * LANES + o][c][i][j];
+            }
+    memset(packed->fc, 0, sizeof packed->fc);
+    for (size_t c = 0; c < CNN_CHANNELS2; c++)
+        for (size_t place = 0; place < SIDE3 * SIDE3; place++)
+            memcpy(packed->fc[place * CNN_CHANNELS2 + c], weights->fc[c * SIDE3 * SIDE3 + place],
+                   sizeof weights->fc[0]);
+}
+
+/* out[pixels][LANES]: a piece of a row of a 3x3 convolution of in[..][width][channels]. pixels and
+ * channels are constants where this is inlined, so the sums have a register each. */
+INLINED void convolve_tile(float (*restrict out)[LANES], const float *restrict in,
+                           const float *restrict weights, size_t pixels, size_t channels,
+                           size_t width)
+{
+    _Alignas(64) float sums[TILE1][LANES] = {{0}};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t j = 0; j < 3; j++)
+            for (size_t c = 0; c < channels; c++) {
+                const float *const value = in + (i * width + j) * channels + c;
+                const float *const weight = weights + ((i * 3 + j) * channels + c) * LANES;
+#pragma GCC unroll 16
+                for (size_t p = 0; p < pixels; p++)
+#pragma omp simd
+                    for (size_t o = 0; o < LANES; o++)
+                        sums[p][o] += value[p * channels] * weight[o];
+            }
+    for (size_t p = 0; p < pixels; p++)
+#pragma omp simd
+        for (size_t o = 0; o < LANES; o++)
+            out[p][o] = sums[p][o];
+}
+
+/* As np.maximum: a NaN on either side stays. */
+INLINED float maximum(float a, float b)
+{
+    return a > b || a != a ? a : b;
+}
+
+/* pooled[count] with so many floats from one to the next, from two rows[2 count][LANES]. */
+INLINED void relu_and_pool(float *restrict pooled, size_t stride, float (*restrict upper)[LANES],
+                           float (*restrict lower)[LANES], size_t count)
+{
+    for (size_t p = 0; p < count; p++)
+#pragma omp simd
+        for (size_t o = 0; o < LANES; o++)
+            pooled[p * stride + o] = maximum(maximum(maximum(upper[2 * p][o], upper[2 * p + 1][o]),
+                                                     maximum(lower[2 * p][o], lower[2 * p + 1][o])),
+                                             0);
+}
+
+/* features[6][6][32] of an image. */
+INLINED void convolve_image(float *restrict features, const struct cnn_packed *restrict packed,
+                            const float *restrict image)
+{
+    _Alignas(64) float padded[PADDED][PADDED] = {{0}};
+    _Alignas(64) float pooled[SIDE1][SIDE1][LANES];
+    _Alignas(64) float rows[2][CNN_SIDE][LANES];
+
+    for (size_t y = 0; y < CNN_SIDE; y++)
+        memcpy(&padded[y + 1][1], image + y * CNN_SIDE, CNN_SIDE * sizeof *image);
+    for (size_t y = 0; y < SIDE1; y++) {
+        for (size_t row = 0; row < 2; row++)
+            for (size_t x = 0; x < CNN_SIDE; x += TILE1)
+                convolve_tile(&rows[row][x], &padded[2 * y + row][x], packed->conv1[0][0][0], TILE1,
+                              1, PADDED);
+        relu_and_pool(pooled[y][0], LANES, rows[0], rows[1], SIDE1);
+    }
+    for (size_t y = 0; y < SIDE3; y++)
+        for (size_t block = 0; block < BLOCKS2; block++) {
+            for (size_t row = 0; row < 2; row++)
+                convolve_tile(rows[row], pooled[2 * y + row][0], packed->conv2[block][0][0][0],
+                              SIDE2, CNN_CHANNELS1, SIDE1);
+            relu_and_pool(features + y * SIDE3 * CNN_CHANNELS2 + block * LANES, CNN_CHANNELS2,
+                          rows[0], rows[1], SIDE3);
+        }
+}
+
+/* logits[images][10] from features[images][1152]; feature f goes to chain f % FC_CHAINS, however
+ * many images there are. */
+INLINED void classify(float *restrict logits, float (*restrict features)[CNN_FEATURES],
+                      const float (*restrict weights)[LANES], size_t images)
+{
+    _Alignas(64) float sums[FC_CHAINS][FC_IMAGES][LANES] = {{{0}}};
+    for (size_t f = 0; f < CNN_FEATURES; f += FC_CHAINS)
+#pragma GCC unroll 4
+        for (size_t chain = 0; chain < FC_CHAINS; chain++)
+#pragma GCC unroll 4
+            for (size_t i = 0; i < images; i++)
+#pragma omp simd
+                for (size_t k = 0; k < LANES; k++)
+                    sums[chain][i][k] += features[i][f + chain] * weights[f + chain][k];
+    for (size_t i = 0; i < images; i++)
+        for (size_t k = 0; k < CNN_CLASSES; k++)
+            logits[i * CNN_CLASSES + k] =
+                (sums[0][i][k] + sums[1][i][k]) + (sums[2][i][k] + sums[3][i][k]);
+}
+
+EACH_ISA void cnn_forward_packed(float *logits, const struct cnn_packed *packed,
+                                 const float *images, size_t n)
+{
+    _Alignas(64) float features[FC_IMAGES][CNN_FEATURES];
+    for (size_t i = 0; i < n; i++) {
+        convolve_image(features[i % FC_IMAGES], packed, images + i * CNN_PIXELS);
+        const size_t waiting = i % FC_IMAGES + 1;
+        if (waiting == FC_IMAGES) {
+            classify(logits + (i + 1 - waiting) * CNN_CLASSES, features, packed->fc, FC_IMAGES);
+        } else if (i + 1 == n) {
+            for (size_t w = 0; w < waiting; w++)
+                classify(logits + (n - waiting + w) * CNN_CLASSES, &features[w], packed->fc, 1);
+        }
+    }
+}

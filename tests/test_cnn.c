@@ -48,8 +48,7 @@ static float *random_floats(size_t n, double scale)
 
 static struct cnn_weights *random_weights(void)
 {
-    return (struct cnn_weights *)(void *)random_floats(sizeof(struct cnn_weights) / sizeof(float),
-                                                       0.1);
+    return (struct cnn_weights *)(void *)random_floats(CNN_WEIGHTS, 0.1);
 }
 
 /* ---- The reference: everything in double, borders by asking --------------------------------- */

@@ -136,13 +136,16 @@ int pool_join(struct pool *pool, double timeout, struct error *error);
 /* One column of arguments: element i is at data + i * size; or, with .constant, all tasks get
  * the same `size` bytes at data, which are copied once; or, with .copied_each, the same bytes,
  * but each task a copy of its own, as pickle makes one for each (in shared memory: none); or, with
+ * .indices (one for each task, at least 0), element i is at data + indices[i] * size: some of many,
+ * in any order, of which only those are copied; or, with
  * .offsets (tasks + 1 of them, ascending, in bytes), element i is the bytes from data + offsets[i]
- * to data + offsets[i + 1], for elements of unequal size. Results likewise. */
+ * to data + offsets[i + 1], for elements of unequal size. Results likewise, but for .indices. */
 struct pool_column {
     const void *data;
     size_t size;
-    bool constant, copied_each; /* at most one of them, and then no offsets */
+    bool constant, copied_each; /* at most one of these four */
     const size_t *offsets;
+    const int64_t *indices;
 };
 struct pool_results {
     void *data;

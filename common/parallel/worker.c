@@ -151,6 +151,8 @@ static const void *element(const struct pool_column *column, size_t i)
     const char *data = column->data;
     if (column->constant)
         return data;
+    if (column->indices)
+        return data + (size_t)column->indices[i] * column->size;
     return data + (column->offsets ? column->offsets[i] : i * column->size);
 }
 

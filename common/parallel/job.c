@@ -399,6 +399,14 @@ const char *job_error_message(const struct job *job, size_t index)
     return "it failed"; /* an older error of a chunk that was run again has kept its place */
 }
 
+uint64_t job_busy(const struct job *job)
+{
+    uint64_t busy = 0;
+    for (int w = 0; w < job->slot_count; w++)
+        busy += atomic_load(&job->slots[w].busy_ns);
+    return busy;
+}
+
 double job_busiest(const struct job *job)
 {
     uint64_t busiest = 0;

@@ -92,6 +92,11 @@ struct pool_options {
     int retries; /* how often a chunk is run again when its worker died; 0: it is reported lost */
     long maxtasksperchild; /* chunks after which a worker makes room for a fresh one; 0: no limit */
 
+    /* Workers give way (SCHED_BATCH): one that is woken does not take the core from the thread that
+     * woke it, which goes on until it waits for something. For work that is done ahead; where
+     * somebody waits for the work, it comes a little later. */
+    bool background;
+
     /* For one task, in seconds from its start; 0: none. Soft: pool_task_overdue becomes true, and
      * a SIGUSR1 ends a system call that the task may be in. Hard: its worker is killed, the task's
      * error is ERROR_TIMEOUT, and it is not run again. */

@@ -3,8 +3,9 @@
  * Usage: data_numbers SEED (KIND COUNT FILE)...   draws one after the other from one generator
  *        data_numbers copy FROM TO                reads one .npy file and writes it again
  *
- * KIND is normal (float64), normal_float (float32), double (float64), permutation (int64), or
- * state (int64: the 624 words, the position and has_gauss; COUNT is 626).
+ * KIND is normal (float64), normal_float (float32), double (float64), permutation (int64),
+ * state (int64: the 624 words, the position and has_gauss; COUNT is 626), or philox,K,K,C,C,C,C
+ * (uint64 as int64; key and counter; it does not draw from the generator).
  */
 #include "common/data/npy.h"
 #include "common/data/random.h"
@@ -26,6 +27,20 @@ static void copy_state(const struct random_state *state, int64_t *values)
     values[625] = state->has_gauss;
 }
 
+static int philox(const char *kind, uint64_t *words, size_t n)
+{
+    uint64_t numbers[6]; /* key, counter */
+    const char *at = kind;
+    for (int i = 0; i < 6; i++) {
+        at = strchr(at, ',');
+        if (!at)
+            return -1;
+        numbers[i] = strtoull(++at, NULL, 10);
+    }
+    random_philox(words, n, numbers, numbers + 2);
+    return 0;
+}
+
 static int draw(struct random_state *state, const char *kind, size_t count, const char *path)
 {
     enum npy_type type = NPY_FLOAT64;
@@ -45,6 +60,8 @@ static int draw(struct random_state *state, const char *kind, size_t count, cons
     } else if (strcmp(kind, "state") == 0 && count == 626) {
         type = NPY_INT64;
         copy_state(state, values);
+    } else if (strncmp(kind, "philox", 6) == 0 && philox(kind, values, count) == 0) {
+        type = NPY_INT64;
     } else {
         free(values);
         return error_set(&error, ERROR_INVALID, "cannot draw %zu of kind '%s'", count, kind);

@@ -99,6 +99,20 @@ def check_random_numbers():
                 check(same, f"seed {seed}: {kind} {count} of {sequence}")
 
 
+def check_philox():
+    most = 2**64 - 1
+    for key in ((0, 0), (42, 3), (most, 1), (12345678901234567890, most)):
+        for counter in ((0, 0, 0, 0), (0, 7, 0, 0), (1, 2, 3, 4), (most - 2, 5, 6, 7),
+                        (most, most, most, 0), (most, most, most, most)):
+            for count in (0, 1, 4, 5, 4097):
+                kind = ",".join(map(str, ("philox", *key, *counter)))
+                (path,) = draw(0, [(kind, count)])
+                expected = np.random.Philox(key=np.array(key, np.uint64),
+                                            counter=np.array(counter, np.uint64)).random_raw(count)
+                check(np.load(path).view(np.uint64).tobytes()
+                      == np.asarray(expected, np.uint64).tobytes(), f"{kind} {count}")
+
+
 def check_npy_files():
     """NumPy writes, the program reads and writes, NumPy reads."""
     shapes = [(), (0,), (1,), (7,), (3, 5), (2, 0, 3), (2, 3, 4, 5), (1, 2, 1, 2, 1, 2, 1, 3)]
@@ -141,6 +155,7 @@ def check_refused_files():
 check_checksums()
 if np is not None:
     check_random_numbers()
+    check_philox()
     check_npy_files()
     check_refused_files()
     print(f"NumPy {np.__version__}, {len(SEEDS)} seeds: {failures or 'no'} differences")

@@ -3,6 +3,7 @@
  * Usage: kernels_numbers (KERNEL INPUT OUTPUT)...
  *
  * INPUT is float32. KERNEL is edges or edges_naive (of a height x width image; OUTPUT is float32),
+ * clip_normalise or clip_normalise_naive (of all elements, 5 rounds; float32),
  * sum or sum_naive (of all elements; float64), product_sum or product_sum_naive (of a square
  * matrix; float64), or cnn_naive, cnn_einsum, cnn_im2col or cnn_direct (of the weights of the
  * network and then images, in one row; float32).
@@ -46,11 +47,23 @@ static int write_product_sum(const char *path, const struct npy_array *input, in
     return npy_write(path, NPY_FLOAT64, 0, NULL, &total, &error);
 }
 
-static int write_sum(const char *path, const struct npy_array *input, int naive)
+static size_t elements(const struct npy_array *array)
 {
     size_t n = 1;
-    for (int i = 0; i < input->dimensions; i++)
-        n *= input->shape[i];
+    for (int i = 0; i < array->dimensions; i++)
+        n *= array->shape[i];
+    return n;
+}
+
+static int write_clip_normalise(const char *path, const struct npy_array *input, int naive)
+{
+    (naive ? clip_normalise_naive : clip_normalise)(input->data, input->data, elements(input), 5);
+    return npy_write(path, NPY_FLOAT32, input->dimensions, input->shape, input->data, &error);
+}
+
+static int write_sum(const char *path, const struct npy_array *input, int naive)
+{
+    const size_t n = elements(input);
     const double total = naive ? sum_naive(input->data, n) : sum(input->data, n);
     return npy_write(path, NPY_FLOAT64, 0, NULL, &total, &error);
 }
@@ -92,6 +105,8 @@ static int run(const char *kernel, const char *from, const char *to)
         status = write_edges(to, &input, naive);
     else if (strncmp(kernel, "product_sum", 11) == 0 && square && input.shape[0] == input.shape[1])
         status = write_product_sum(to, &input, naive);
+    else if (strncmp(kernel, "clip_normalise", 14) == 0)
+        status = write_clip_normalise(to, &input, naive);
     else if (strncmp(kernel, "sum", 3) == 0)
         status = write_sum(to, &input, naive);
     else if (strncmp(kernel, "cnn_", 4) == 0 && input.dimensions == 1 &&

@@ -110,6 +110,27 @@ def check_edges(room, seed, size, reference):
             compare(edges, expected, f"{kernel} of {size}, seed {seed}, {name}")
 
 
+def simple_preprocess(image):
+    """The notebook's, section 4.1."""
+    image = (image - image.mean()) / (image.std() + 1e-8)
+    for _ in range(5):
+        image = np.clip(image, -3, 3)
+        image = (image - image.mean()) / (image.std() + 1e-8)
+    return image
+
+
+def check_samples(room, seed, size):
+    kernels = ["clip_normalise", "clip_normalise_naive"]
+    for name, image in images(np.random.RandomState(seed), *size).items():
+        image = image.astype(np.float32)
+        expected = simple_preprocess(image.astype(np.float64))
+        if name == "constant":  # the mean of many equal doubles may be off by a bit, times 1e8
+            expected = np.zeros_like(image)
+        for kernel, result in run_kernels(room, kernels, image).items():
+            if name != "constant" or kernel == "clip_normalise":
+                compare(result, expected, f"{kernel} of {size}, seed {seed}, {name}")
+
+
 def check_sums(room, seed):
     random = np.random.RandomState(seed)
     for shape in [(0,), (1,), (31,), (1000, 333), (10**6 + 1,)]:
@@ -159,6 +180,8 @@ def main():
         for i, size in enumerate(SLICES_SIZES):
             for seed in SEEDS[i % 2::2]:
                 check_edges(room, seed, size, preprocess_image_slices)
+        for i, size in enumerate(SIZES + SLICES_SIZES):
+            check_samples(room, SEEDS[i % len(SEEDS)], size)
         for seed in SEEDS:
             check_sums(room, seed)
             check_cnn(room, seed)

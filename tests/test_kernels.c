@@ -477,6 +477,158 @@ START_TEST(the_instruction_set_has_a_name)
 }
 END_TEST
 
+/* Preprocessing of samples. */
+
+static void fill(float *x, size_t n, enum kind kind)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = pixel(kind, i, n);
+}
+
+static void check_sample(size_t n, enum kind kind, int rounds)
+{
+    struct fenced x = fenced_create(n, true), fast = fenced_create(n, true);
+    struct fenced naive = fenced_create(n, true);
+    fill(x.data, n, kind);
+    clip_normalise_naive(naive.data, x.data, n, rounds);
+    clip_normalise(fast.data, x.data, n, rounds);
+    /* Beside an outlier the others are nearly equal; each round makes their differences, and what
+     * float has rounded away of them, larger. */
+    const float tolerance = (float)TOLERANCE * (kind == FIRST_OUTLIER ? 10 : 1);
+    size_t wrong = 0;
+    while (wrong < n && fabsf(fast.data[wrong] - naive.data[wrong]) <=
+                            tolerance * (1 + fabsf(naive.data[wrong])))
+        wrong++;
+    ck_assert_msg(wrong == n, "%zu values of kind %d, %d rounds: [%zu] is %g instead of %g", n,
+                  (int)kind, rounds, wrong, wrong < n ? (double)fast.data[wrong] : 0.0,
+                  wrong < n ? (double)naive.data[wrong] : 0.0);
+    fenced_destroy(&naive);
+    fenced_destroy(&fast);
+    fenced_destroy(&x);
+}
+
+START_TEST(samples_of_all_sizes)
+{
+    static const size_t larger[] = {255,  256,  257,  2047, 2048, 2049,  2111,
+                                    2112, 4095, 4096, 4097, 9973, 65536, 200001};
+    for (size_t n = 0; n <= 200; n++)
+        check_sample(n, (enum kind)_i, 5);
+    for (size_t i = 0; i < COUNT(larger); i++)
+        check_sample(larger[i], (enum kind)_i, 5);
+    for (int rounds = 0; rounds < 5; rounds++)
+        check_sample(4096, (enum kind)_i, rounds);
+}
+END_TEST
+
+START_TEST(a_constant_sample_becomes_zero)
+{
+    static const float values[] = {0, 1, 255, -3.7f, 0.1f, 1e5f, 123456.789f, 1e-30f, -1e18f};
+    static const size_t sizes[] = {1, 2, 63, 64, 65, 2048, 2049, 4096, 10000};
+    float *const x = allocate(10000, sizeof *x);
+    for (size_t i = 0; i < COUNT(values); i++)
+        for (size_t j = 0; j < COUNT(sizes); j++) {
+            size_t zeros = 0;
+            for (size_t k = 0; k < sizes[j]; k++)
+                x[k] = values[i];
+            clip_normalise(x, x, sizes[j], 5);
+            while (zeros < sizes[j] && x[zeros] == 0)
+                zeros++;
+            ck_assert_msg(zeros == sizes[j], "%zu of %g: [%zu] is %g", sizes[j], (double)values[i],
+                          zeros, zeros < sizes[j] ? (double)x[zeros] : 0.0);
+        }
+    free(x);
+}
+END_TEST
+
+START_TEST(nan_and_infinity_spread_over_the_sample)
+{
+    static const float values[] = {NAN, INFINITY, -INFINITY};
+    static const size_t sizes[] = {1, 64, 70, 4096, 5000};
+    float *const x = allocate(5000, sizeof *x), *const out = allocate(5000, sizeof *out);
+    for (size_t j = 0; j < COUNT(sizes); j++)
+        for (size_t where = 0; where < 2; where++) {
+            fill(x, sizes[j], NORMAL);
+            x[where ? sizes[j] - 1 : 0] = values[_i];
+            clip_normalise(out, x, sizes[j], 5);
+            ck_assert_uint_eq(first_number(out, sizes[j]), sizes[j]);
+            clip_normalise_naive(out, x, sizes[j], 5);
+            ck_assert_uint_eq(first_number(out, sizes[j]), sizes[j]);
+        }
+    free(out);
+    free(x);
+}
+END_TEST
+
+START_TEST(samples_do_not_depend_on_the_address)
+{
+    static const size_t sizes[] = {1, 15, 64, 100, 2049, 4096, 5001};
+    float *const x = allocate(5100, sizeof *x), *const out = allocate(5100, sizeof *out);
+    float *const first = allocate(5100, sizeof *first), *const same = allocate(5100, sizeof *same);
+    for (size_t j = 0; j < COUNT(sizes); j++) {
+        const size_t n = sizes[j];
+        fill(same, n, NORMAL);
+        clip_normalise(first, same, n, 5);
+        for (size_t shift = 0; shift < 17; shift++) {
+            memcpy(x + shift, same, n * sizeof *x);
+            clip_normalise(out + 16 - shift, x + shift, n, 5);
+            ck_assert_int_eq(memcmp(out + 16 - shift, first, n * sizeof *out), 0);
+            clip_normalise(x + shift, x + shift, n, 5); /* in place */
+            ck_assert_int_eq(memcmp(x + shift, first, n * sizeof *x), 0);
+        }
+    }
+    free(same);
+    free(first);
+    free(out);
+    free(x);
+}
+END_TEST
+
+/* A pixel of the augmented image, as the header describes it. */
+static double augmented(const float *image, const uint64_t *words, ptrdiff_t height,
+                        ptrdiff_t width, ptrdiff_t y, ptrdiff_t x)
+{
+    const ptrdiff_t up_to_y = height / 16, up_to_x = width / 16;
+    const ptrdiff_t dy = (ptrdiff_t)((words[0] % 65536) * (uint64_t)(2 * up_to_y + 1) / 65536);
+    const ptrdiff_t dx =
+        (ptrdiff_t)((words[0] / 65536 % 65536) * (uint64_t)(2 * up_to_x + 1) / 65536);
+    const ptrdiff_t from_y = y + dy - up_to_y;
+    const ptrdiff_t from_x = (words[0] >> 63 ? width - 1 - x : x) + dx - up_to_x;
+    const uint64_t bits = words[1 + y * width + x];
+    double total = 0;
+    for (int part = 0; part < 64; part += 16)
+        total += (double)(bits >> part & 0xffff);
+    const bool inside = from_y >= 0 && from_y < height && from_x >= 0 && from_x < width;
+    return (inside ? (double)image[from_y * width + from_x] : 0) +
+           0.1 * sqrt(3) / 65536 * (total - 131070);
+}
+
+START_TEST(augmented_samples)
+{
+    static const size_t sizes[][2] = {{1, 1},   {1, 40},  {40, 1}, {7, 5},
+                                      {16, 17}, {33, 64}, {64, 64}};
+    for (size_t j = 0; j < COUNT(sizes); j++)
+        for (int repeat = 0; repeat < 20; repeat++) {
+            const size_t height = sizes[j][0], width = sizes[j][1], n = height * width;
+            struct fenced image = fenced_create(n, repeat % 2), out = fenced_create(n, repeat % 3);
+            uint64_t *const words = allocate(augment_words(height, width), sizeof *words);
+            fill(image.data, n, NORMAL);
+            for (size_t i = 0; i < augment_words(height, width); i++)
+                words[i] = (uint64_t)(uniform() * 0x1p32) << 32 | (uint64_t)(uniform() * 0x1p32);
+            augment(out.data, image.data, words, height, width);
+            size_t wrong = 0;
+            while (wrong < n &&
+                   fabs((double)out.data[wrong] -
+                        augmented(image.data, words, (ptrdiff_t)height, (ptrdiff_t)width,
+                                  (ptrdiff_t)(wrong / width), (ptrdiff_t)(wrong % width))) <= 1e-6)
+                wrong++;
+            ck_assert_msg(wrong == n, "%zux%zu: pixel %zu", height, width, wrong);
+            free(words);
+            fenced_destroy(&out);
+            fenced_destroy(&image);
+        }
+}
+END_TEST
+
 int main(void)
 {
     Suite *const suite = suite_create("kernels");
@@ -503,6 +655,15 @@ int main(void)
     tcase_add_test(reduce, product_sum_agrees);
     tcase_add_test(reduce, the_instruction_set_has_a_name);
     suite_add_tcase(suite, reduce);
+
+    TCase *const preprocess = tcase_create("preprocess");
+    tcase_set_timeout(preprocess, 60);
+    tcase_add_loop_test(preprocess, samples_of_all_sizes, 0, KINDS);
+    tcase_add_test(preprocess, a_constant_sample_becomes_zero);
+    tcase_add_loop_test(preprocess, nan_and_infinity_spread_over_the_sample, 0, 3);
+    tcase_add_test(preprocess, samples_do_not_depend_on_the_address);
+    tcase_add_test(preprocess, augmented_samples);
+    suite_add_tcase(suite, preprocess);
 
     SRunner *const runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -127,6 +127,58 @@ START_TEST(columns_each_and_constant)
 }
 END_TEST
 
+/* Some of many, in any order and more than once. Only those are copied; where they are shared, no
+ * more than the indices, and if these are shared too, nothing. */
+START_TEST(columns_by_index)
+{
+    enum { N = 9, MANY = 1000 };
+    static const int64_t wanted[N] = {999, 0, 5, 5, 123, 998, 1, 0, 77};
+    long *many = calloc(MANY, sizeof *many), results[N];
+    long *shared = shared_memory_allocate(MANY, sizeof *shared, &error);
+    int64_t *shared_indices = shared_memory_allocate(N, sizeof *shared_indices, &error);
+    ck_assert(many && shared && shared_indices);
+    for (long i = 0; i < MANY; i++)
+        many[i] = shared[i] = i;
+    memcpy(shared_indices, wanted, sizeof wanted);
+    const struct {
+        const long *data;
+        const int64_t *indices;
+        size_t copied;
+    } cases[] = {{many, wanted, N * sizeof *many},
+                 {many, shared_indices, N * sizeof *many},
+                 {shared, wanted, sizeof wanted},
+                 {shared, shared_indices, 0}};
+    struct pool *pool = create_with(situation(_i));
+    for (int c = 0; c < 4; c++) {
+        const struct pool_column column = {
+            .data = cases[c].data, .size = sizeof(long), .indices = cases[c].indices};
+        const uint64_t before = pool_statistics(pool).bytes_copied;
+        ck_assert_int_eq(
+            pool_starmap(pool, square, &column, 1,
+                         &(struct pool_results){.data = results, .size = sizeof *results}, N, 2,
+                         &error),
+            0);
+        for (int i = 0; i < N; i++)
+            ck_assert_int_eq(results[i], wanted[i] * wanted[i]);
+        ck_assert_uint_eq(pool_statistics(pool).bytes_copied - before,
+                          cases[c].copied + sizeof results);
+    }
+    static const int64_t negative[N] = {1, 2, -1}, far[N] = {INT64_MAX};
+    struct pool_column wrong = {.data = many, .size = sizeof *many, .indices = negative};
+    const struct pool_results into = {.data = results, .size = sizeof *results};
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(pool_starmap(pool, square, &wrong, 1, &into, N, 0, &error), -1);
+        ck_assert_int_eq(error.code, ERROR_INVALID);
+        wrong.indices = i == 0 ? far : wanted;
+        wrong.constant = i == 1;
+    }
+    pool_destroy(pool);
+    shared_memory_free(shared_indices);
+    shared_memory_free(shared);
+    free(many);
+}
+END_TEST
+
 /* One that is the same for all tasks, but copied for each, unless it is shared: then not at all. */
 START_TEST(columns_copied_for_each_task)
 {
@@ -2278,6 +2330,7 @@ static void add_maps(Suite *suite)
     tcase_add_loop_test(maps, every_size_and_chunksize, 0, SITUATIONS);
     tcase_add_loop_test(maps, many_small_maps, 0, SITUATIONS);
     tcase_add_loop_test(maps, columns_each_and_constant, 0, SITUATIONS);
+    tcase_add_loop_test(maps, columns_by_index, 0, SITUATIONS);
     tcase_add_loop_test(maps, columns_copied_for_each_task, 0, SITUATIONS);
     tcase_add_loop_test(maps, as_many_columns_as_possible, 0, SITUATIONS);
     tcase_add_loop_test(maps, ragged_columns_and_results, 0, SITUATIONS);

@@ -151,3 +151,49 @@ void random_permutation(struct random_state *state, int64_t *values, size_t n)
         values[j] = swap;
     }
 }
+
+/* ---- Philox ---------------------------------------------------------------------------------- */
+
+__extension__ typedef unsigned __int128 uint128; /* ISO C has none */
+
+static inline uint64_t multiply(uint64_t a, uint64_t b, uint64_t *high)
+{
+    const uint128 product = (uint128)a * b;
+    *high = (uint64_t)(product >> 64);
+    return (uint64_t)product;
+}
+
+/* Ten rounds: two products, mixed with the key, which takes a step each time. */
+static inline void philox_block(uint64_t block[4], const uint64_t key[2], const uint64_t counter[4])
+{
+    uint64_t x0 = counter[0], x1 = counter[1], x2 = counter[2], x3 = counter[3];
+    uint64_t key0 = key[0], key1 = key[1];
+    for (int round = 0; round < 10; round++) {
+        uint64_t high0, high2;
+        const uint64_t low0 = multiply(0xd2e7470ee14c6c93u, x0, &high0);
+        const uint64_t low2 = multiply(0xca5a826395121157u, x2, &high2);
+        x0 = high2 ^ x1 ^ key0;
+        x1 = low2;
+        x2 = high0 ^ x3 ^ key1;
+        x3 = low0;
+        key0 += 0x9e3779b97f4a7c15u; /* the golden ratio */
+        key1 += 0xbb67ae8584caa73bu; /* sqrt(3) - 1 */
+    }
+    block[0] = x0;
+    block[1] = x1;
+    block[2] = x2;
+    block[3] = x3;
+}
+
+/* NumPy steps before it draws: the first block is that of counter + 1. */
+void random_philox(uint64_t *words, size_t n, const uint64_t key[2], const uint64_t counter[4])
+{
+    uint64_t at[4] = {counter[0], counter[1], counter[2], counter[3]}, block[4];
+    for (size_t i = 0; i < n; i += 4) {
+        for (int word = 0; word < 4 && ++at[word] == 0; word++) /* carry */
+            ;
+        philox_block(block, key, at);
+        for (size_t j = i; j < n && j < i + 4; j++)
+            words[j] = block[j - i];
+    }
+}

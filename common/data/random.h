@@ -1,4 +1,5 @@
-/* random.h - NumPy's legacy random numbers (np.random.seed, randn, permutation), bit for bit.
+/* random.h - NumPy's legacy random numbers (np.random.seed, randn, permutation), bit for bit; and
+ * its Philox, whose numbers need no order.
  *
  * The generator is MT19937 seeded with Knuth's linear congruential fill; normal deviates come
  * from the polar method, two at a time, the second of a pair cached, in the order NumPy's legacy
@@ -40,5 +41,13 @@ void random_normal_scaled(struct random_state *state, float *values, size_t n, f
 
 /* np.random.permutation(n): the numbers 0 .. n-1 in random order. */
 void random_permutation(struct random_state *state, int64_t *values, size_t n);
+
+/* np.random.Philox(key=key, counter=counter).random_raw(n): random bits from a counter instead of
+ * a state. Any word of the stream can be had without those before it, so what is drawn for
+ * (seed, epoch, sample) as key and counter is the same whoever draws it, in whatever order. The
+ * lowest word of the counter, counter[0], counts blocks of four words.
+ * Philox4x64-10: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3"
+ * (2011); numpy/random/src/philox. */
+void random_philox(uint64_t *words, size_t n, const uint64_t key[2], const uint64_t counter[4]);
 
 #endif

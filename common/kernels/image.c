@@ -14,6 +14,7 @@
  */
 #include "common/kernels/isa.h"
 #include "common/kernels/kernels.h"
+#include "common/kernels/statistics.h"
 #include <math.h>
 #include <string.h>
 
@@ -87,77 +88,6 @@ int image_edges_naive(float *edges, const float *image, float *scratch, size_t h
     for (size_t i = 0; i < pixels; i++)
         edges[i] = sqrtf(gx[i] * gx[i] + gy[i] * gy[i]);
     return 0;
-}
-
-/* Mean and standard deviation in one pass.
- *
- * Sums of squares lose everything when the mean is large, so the squares are those of the
- * distance to a pivot near the mean: the mean of all pixels so far. A chunk is summed in float,
- * which is exact enough for so few additions to each lane, and chunks are joined in double by the
- * formula of Chan, Golub and LeVeque (1979). */
-
-#define STATISTICS_LANES 64
-#define STATISTICS_CHUNK 2048
-
-struct statistics {
-    double n, mean, squares; /* squares: sum of (x - mean)^2 */
-};
-
-struct lane_sums {
-    float distance[STATISTICS_LANES], square[STATISTICS_LANES];
-};
-
-INLINED void add_to_lanes(struct lane_sums *restrict sums, const float *restrict x, float pivot)
-{
-#pragma omp simd
-    for (size_t lane = 0; lane < STATISTICS_LANES; lane++) {
-        const float distance = x[lane] - pivot;
-        sums->distance[lane] += distance;
-        sums->square[lane] += distance * distance;
-    }
-}
-
-/* Of x[n], n at least 1. */
-INLINED struct statistics chunk_statistics(const float *x, size_t n, float pivot)
-{
-    struct lane_sums sums = {0};
-    const size_t whole = n - n % STATISTICS_LANES;
-    for (size_t i = 0; i < whole; i += STATISTICS_LANES)
-        add_to_lanes(&sums, x + i, pivot);
-
-    if (whole < n) { /* the rest, filled up with pixels whose distance is 0 */
-        float rest[STATISTICS_LANES];
-        for (size_t lane = 0; lane < STATISTICS_LANES; lane++)
-            rest[lane] = pivot;
-        memcpy(rest, x + whole, (n - whole) * sizeof *rest);
-        add_to_lanes(&sums, rest, pivot);
-    }
-
-    double distance = 0, square = 0;
-    for (size_t lane = 0; lane < STATISTICS_LANES; lane++) {
-        distance += (double)sums.distance[lane];
-        square += (double)sums.square[lane];
-    }
-    return (struct statistics){.n = (double)n,
-                               .mean = (double)pivot + distance / (double)n,
-                               .squares = square - distance * distance / (double)n};
-}
-
-INLINED struct statistics image_statistics(const float *image, size_t pixels)
-{
-    const size_t first = pixels < STATISTICS_CHUNK ? pixels : STATISTICS_CHUNK;
-    struct statistics all = chunk_statistics(image, first, image[0]);
-    all = chunk_statistics(image, first, (float)all.mean); /* again, from a better pivot */
-
-    for (size_t at = first; at < pixels; at += STATISTICS_CHUNK) {
-        const size_t n = pixels - at < STATISTICS_CHUNK ? pixels - at : STATISTICS_CHUNK;
-        const struct statistics next = chunk_statistics(image + at, n, (float)all.mean);
-        const double step = next.mean - all.mean, joined = all.n + next.n;
-        all.squares += next.squares + step * step * all.n * next.n / joined;
-        all.mean += step * next.n / joined;
-        all.n = joined;
-    }
-    return all;
 }
 
 /* The fused filters. */
@@ -256,9 +186,7 @@ EACH_ISA int image_edges(float *edges, const float *image, size_t height, size_t
     if (check_size(height, width, error))
         return -1;
     const struct statistics all = image_statistics(image, height * width);
-    /* Rounding may leave a little less than nothing; a NaN stays one. */
-    const double std = all.squares < 0 ? 0 : sqrt(all.squares / all.n);
-    const float mean = (float)all.mean, scale = (float)(sqrt(2) / 16 / (std + 1e-8));
+    const float mean = (float)all.mean, scale = (float)(sqrt(2) / 16 / (deviation(all) + 1e-8));
 
     const size_t columns = width - 4;
     if (columns < LANES) {

@@ -46,4 +46,27 @@ int image_edges_naive(float *edges, const float *image, float *scratch, size_t h
  * same bits wherever it lies in memory. */
 int image_edges(float *edges, const float *image, size_t height, size_t width, struct error *error);
 
+/* The preprocessing of the notebook's section 4.1, for one sample of n values.
+ *
+ * out[n] = x[n], normalised, and then `rounds` times clipped and normalised again:
+ *   normalise  (x - mean) / (std + 1e-8)     std of the population, as NumPy's
+ *   clip       to -3 .. 3
+ * A constant sample becomes all 0; a NaN or an infinity makes every value a NaN, as in NumPy. The
+ * squares of values beyond 1e18 do not fit into a float. out may be x; n may be 0. */
+void clip_normalise_naive(float *out, const float *x, size_t n, int rounds);
+
+/* Each clip, the normalising before it and the sums for the one after it in one pass, with vector
+ * instructions; agrees with the naive version to 1e-5. The same values give the same bits wherever
+ * they lie in memory. */
+void clip_normalise(float *out, const float *x, size_t n, int rounds);
+
+/* A sample made a little different, at random: moved by up to 1/16 of its height and width (what
+ * comes in from outside is 0), mirrored or not, and noise of standard deviation 0.1 added.
+ *
+ * words[augment_words(height, width)] are random bits: [0] decides about moving and mirroring, each
+ * further one is a pixel's noise: the sum of its four 16-bit parts, which is nearly normal.
+ * out[height][width] must not overlap image[height][width]. */
+size_t augment_words(size_t height, size_t width);
+void augment(float *out, const float *image, const uint64_t *words, size_t height, size_t width);
+
 #endif

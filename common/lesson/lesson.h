@@ -102,6 +102,16 @@ void lesson_result(struct lesson *lesson, void *pointer, size_t count, size_t si
  * Where there is none it ends the process with one line on standard error. */
 void *lesson_scratch(size_t bytes);
 
+/* ---- A device that computes beside the cores, as a GPU does ---------------------------------- */
+
+struct lesson_run;
+
+/* From start to wait the device of this run computes, `seconds` long or until wait is called,
+ * whatever comes later; wait sleeps until then, so meanwhile the cores are free for others. What a
+ * run's time has in it besides the device's is time in which the device had nothing to do. */
+void lesson_device_start(struct lesson_run *run);
+void lesson_device_wait(struct lesson_run *run, double seconds);
+
 /* ---- Measuring ------------------------------------------------------------------------------- */
 
 /* What a mode's function is given. */
@@ -112,6 +122,8 @@ struct lesson_run {
     struct gil *gil;    /* in mode gil, else NULL */
     size_t chunksize;   /* --chunksize, for pool_map */
     struct error error; /* pool_map's; anything but ERROR_NONE ends the program */
+    double device;      /* seconds that the run's device has computed */
+    double device_since;
 };
 
 typedef void lesson_function(struct lesson_run *run);
@@ -137,6 +149,7 @@ struct lesson_workload {
     unsigned modes;         /* only these, 1u << LESSON_THREADS | ...; 0: those asked for */
     const int *workers;     /* only these counts, ended by 0; NULL: those asked for */
     int threads_per_worker; /* OpenMP and BLAS threads in each worker; 0 means 1 */
+    bool background;        /* workers work ahead while the program does something else: see pool.h */
     bool quiet;             /* no table, no Why; JSON and CSV have it, and so has the caller */
     double tolerance; /* 0: results must be equal to the last bit. Else they are floats or doubles
                          (elements of 4 or 8 bytes), and may differ by rtol = atol = this, as
@@ -158,6 +171,7 @@ struct lesson_figures {
     double efficiency; /* speedup / workers */
     bool matches;      /* the sequential result, to the last bit */
     double startup;    /* of the pool; apart from wall */
+    double device;     /* seconds that the device computed, of the repeat with the median wall */
     size_t tasks;      /* of the workload */
 
     /* Of the repeat with the median wall time: */

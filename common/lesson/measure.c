@@ -10,7 +10,7 @@
 
 /* What one timed run showed. */
 struct sample {
-    double wall, cpu;
+    double wall, cpu, device;
     struct pool_phases phases;
     struct pool_statistics pool; /* what the run added */
     struct gil_statistics gil;
@@ -218,6 +218,7 @@ static void run_once(struct measurement *measurement, struct configuration *conf
      * been busy in it. */
     *sample = (struct sample){.wall = wall,
                               .cpu = fmin(cpu, wall * lesson->machine.cores),
+                              .device = run.device,
                               .phases = of_run.all,
                               .pool = of_run,
                               .gil = {.acquired = gil_after.acquired - gil_before.acquired,
@@ -365,6 +366,7 @@ static struct pool *create_pool(struct lesson *lesson, const struct lesson_workl
         options.initializer_argument = workload->initializer_argument;
         options.initializer_size = workload->initializer_size;
         options.threads_per_worker = workload->threads_per_worker;
+        options.background = workload->background;
     }
     struct pool *pool = pool_create(&options, &error);
     if (!pool)
@@ -459,6 +461,7 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     const struct sample *middle = samples; /* the run with the (lower) median wall time */
     while (middle->wall != walls[(repeats - 1) / 2])
         middle++;
+    figures.device = middle->device;
     figures.phases = middle->phases;
     figures.pool = middle->pool;
     figures.gil = middle->gil;

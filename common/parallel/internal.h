@@ -9,6 +9,7 @@
  *   imap.c      iterators: a window of jobs, one chunk each
  *   manager.c   the pool's own thread: deaths, replacements, time limits, the end
  *   callback.c  the thread that calls the program's callbacks
+ *   loader.c    batches of samples, each a job whose results go into a slot
  *   pool.c      create, close, destroy, statistics
  *
  * All that two processes share is in struct board and struct job, in the arena. Every word there
@@ -134,6 +135,7 @@ struct board {
     int nesting;
     long maxtasksperchild;
     bool time_limits;
+    bool background;
     bool place; /* there is a core for each worker: they start on different ones */
     char initializer[NAME_LENGTH];
     const void *initializer_argument;
@@ -161,6 +163,14 @@ const char *pool_name(pool_function *function);
 /* 0 if a worker would find this function, and no other, by its name. `what` it is goes into the
  * message. */
 int check_registered(pool_function *function, const char *what, struct error *error);
+
+/* A task's view of the call it is in. */
+struct pool_task {
+    size_t index;
+    const struct worker_slot *slot; /* with time limits, else NULL */
+    uint64_t started;
+    char message[sizeof((struct error *)0)->message];
+};
 
 /* ---- worker.c ------------------------------------------------------------------------------ */
 
@@ -266,6 +276,7 @@ size_t chunk_tasks(const struct job *job, size_t i);
 enum pool_task_state job_task_state(const struct job *job, size_t task);
 const char *job_error_message(const struct job *job, size_t index); /* of a failed task */
 double job_busiest(const struct job *job); /* seconds of the worker that was busy longest */
+uint64_t job_busy(const struct job *job);  /* of all workers, added up, in ns */
 
 /* ---- submit.c ------------------------------------------------------------------------------ */
 

@@ -5,7 +5,21 @@
 
 /* ---- What is to be done --------------------------------------------------------------------- */
 
-/* The bytes of a column of n elements. False where the sizes overflow or the offsets descend. */
+/* The bytes from the first element that there is to the last one that is asked for. */
+static bool indexed_bytes(const struct pool_column *column, size_t n, size_t *bytes)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (column->indices[i] < 0)
+            return false;
+        if ((size_t)column->indices[i] >= count)
+            count = (size_t)column->indices[i] + 1;
+    }
+    return !__builtin_mul_overflow(column->size, count, bytes);
+}
+
+/* The bytes of a column of n elements. False where the sizes overflow, the offsets descend or an
+ * index is below 0. */
 static bool column_bytes(const struct pool_column *column, size_t n, size_t *bytes)
 {
     if (column->offsets) {
@@ -15,6 +29,8 @@ static bool column_bytes(const struct pool_column *column, size_t n, size_t *byt
         *bytes = column->offsets[n];
         return true;
     }
+    if (column->indices)
+        return indexed_bytes(column, n, bytes);
     /* what is copied for each task is checked as if it were */
     return !__builtin_mul_overflow(column->size, column->constant ? 1 : n, bytes);
 }
@@ -45,16 +61,17 @@ int work_check(const struct work *work, struct error *error)
     for (size_t c = 0; c < work->column_count; c++) {
         if (!column_bytes(&work->columns[c], work->tasks, &bytes))
             return error_set(error, ERROR_INVALID,
-                             "%zu arguments of %zu bytes overflow, or their offsets descend",
+                             "%zu arguments of %zu bytes overflow, their offsets descend, or an "
+                             "index is below 0",
                              work->tasks, work->columns[c].size);
         if (!work->columns[c].data && bytes > 0)
             return error_set(error, ERROR_INVALID, "column %zu of the arguments is NULL", c);
         if (work->columns[c].constant + work->columns[c].copied_each +
-                (work->columns[c].offsets != NULL) >
+                (work->columns[c].offsets != NULL) + (work->columns[c].indices != NULL) >
             1)
             return error_set(error, ERROR_INVALID,
                              "column %zu of the arguments has more than one of constant, "
-                             "copied_each and offsets",
+                             "copied_each, offsets and indices",
                              c);
     }
     const struct pool_column results = results_as_column(&work->results);
@@ -157,13 +174,14 @@ void job_retire(struct pool *pool, struct job *job)
 struct part { /* something that the workers must see */
     const void *data;
     size_t bytes, times, at; /* `times` copies of so many bytes */
+    const int64_t *indices;  /* copy i is of the bytes with this index; NULL: all of the same */
     bool shared;
 };
 
 struct plan {
     size_t size, alignment, chunk_count, slot_count;
     size_t slots_at, chunks_at;
-    struct part columns[POOL_MAX_COLUMNS + 1], offsets[POOL_MAX_COLUMNS + 1]; /* last: results */
+    struct part columns[POOL_MAX_COLUMNS + 1], places[POOL_MAX_COLUMNS + 1]; /* last: results */
 };
 
 /* The size grows as parts are placed; a sum that overflows stays at SIZE_MAX, which no allocation
@@ -195,6 +213,30 @@ static struct part plan_part(struct plan *plan, const void *data, size_t bytes, 
     return part;
 }
 
+/* `bytes` from the first element to the last. Where they lie in shared memory the workers pick
+ * theirs, else those that are asked for are put side by side. */
+static struct part plan_column(struct plan *plan, const struct pool_column *column, size_t bytes,
+                               size_t tasks)
+{
+    if (column->copied_each)
+        return plan_part(plan, column->data, column->size, tasks);
+    if (!column->indices || bytes == 0 || shared_memory_contains(column->data, bytes))
+        return plan_part(plan, column->data, bytes, 1);
+    struct part part = plan_part(plan, column->data, column->size, tasks);
+    part.indices = column->indices;
+    return part;
+}
+
+/* The offsets of a column, or the indices if the workers need them. */
+static struct part plan_places(struct plan *plan, const struct pool_column *column, bool gathered,
+                               size_t tasks)
+{
+    if (column->indices && !gathered)
+        return plan_part(plan, column->indices, tasks * sizeof *column->indices, 1);
+    return plan_part(plan, column->offsets,
+                     column->offsets ? (tasks + 1) * sizeof *column->offsets : 0, 1);
+}
+
 static void plan_job(struct plan *plan, const struct pool *pool, const struct work *work)
 {
     const bool one = work->tasks <= work->chunksize;
@@ -208,11 +250,8 @@ static void plan_job(struct plan *plan, const struct pool *pool, const struct wo
             c < work->column_count ? work->columns[c] : results_as_column(&work->results);
         size_t bytes = 0;
         column_bytes(&column, work->tasks, &bytes);
-        plan->columns[c] = column.copied_each
-                               ? plan_part(plan, column.data, column.size, work->tasks)
-                               : plan_part(plan, column.data, bytes, 1);
-        plan->offsets[c] = plan_part(plan, column.offsets,
-                                     column.offsets ? (work->tasks + 1) * sizeof(size_t) : 0, 1);
+        plan->columns[c] = plan_column(plan, &column, bytes, work->tasks);
+        plan->places[c] = plan_places(plan, &column, plan->columns[c].indices != NULL, work->tasks);
     }
     plan->slots_at = place_parts(plan, plan->alignment, plan->slot_count, sizeof(struct job_slot));
 }
@@ -226,7 +265,9 @@ static void *part_address(const struct part *part, char *job)
 static void *copy_in(const struct part *part, char *job, uint64_t *copied)
 {
     for (size_t i = 0; i < part->times && !part->shared; i++) {
-        memcpy(job + part->at + i * part->bytes, part->data, part->bytes);
+        const size_t index = part->indices ? (size_t)part->indices[i] : 0;
+        memcpy(job + part->at + i * part->bytes, (const char *)part->data + index * part->bytes,
+               part->bytes);
         *copied += part->bytes;
     }
     return part_address(part, job);
@@ -258,11 +299,14 @@ struct job *job_build(struct pool *pool, const struct work *work, uint64_t *copi
         job->columns[c].data = copy_in(&plan.columns[c], memory, copied);
         if (plan.columns[c].shared) /* then there is one for all tasks */
             job->columns[c].constant |= job->columns[c].copied_each;
-        job->columns[c].offsets = copy_in(&plan.offsets[c], memory, copied);
+        void *places = copy_in(&plan.places[c], memory, copied);
+        job->columns[c].offsets = work->columns[c].offsets ? places : NULL;
+        job->columns[c].indices =
+            work->columns[c].indices && !plan.columns[c].indices ? places : NULL;
     }
     job->results = work->results;
     job->results.data = part_address(&plan.columns[work->column_count], memory);
-    job->results.offsets = copy_in(&plan.offsets[work->column_count], memory, copied);
+    job->results.offsets = copy_in(&plan.places[work->column_count], memory, copied);
     return job;
 }
 
@@ -353,6 +397,14 @@ const char *job_error_message(const struct job *job, size_t index)
             return job->slots[w].errors[current - 1].message;
     }
     return "it failed"; /* an older error of a chunk that was run again has kept its place */
+}
+
+uint64_t job_busy(const struct job *job)
+{
+    uint64_t busy = 0;
+    for (int w = 0; w < job->slot_count; w++)
+        busy += atomic_load(&job->slots[w].busy_ns);
+    return busy;
 }
 
 double job_busiest(const struct job *job)

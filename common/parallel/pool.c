@@ -248,6 +248,7 @@ static int set_up_board(struct pool *pool, struct error *error)
     board->nesting = options->nesting;
     board->maxtasksperchild = options->maxtasksperchild;
     board->time_limits = options->soft_time_limit > 0 || options->hard_time_limit > 0;
+    board->background = options->background;
     board->place = workers <= cores;
     pool->board = board;
     pool->free_slots = calloc((size_t)job_slots, sizeof *pool->free_slots);

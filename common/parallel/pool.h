@@ -92,6 +92,11 @@ struct pool_options {
     int retries; /* how often a chunk is run again when its worker died; 0: it is reported lost */
     long maxtasksperchild; /* chunks after which a worker makes room for a fresh one; 0: no limit */
 
+    /* Workers give way (SCHED_BATCH): one that is woken does not take the core from the thread that
+     * woke it, which goes on until it waits for something. For work that is done ahead; where
+     * somebody waits for the work, it comes a little later. */
+    bool background;
+
     /* For one task, in seconds from its start; 0: none. Soft: pool_task_overdue becomes true, and
      * a SIGUSR1 ends a system call that the task may be in. Hard: its worker is killed, the task's
      * error is ERROR_TIMEOUT, and it is not run again. */
@@ -136,13 +141,16 @@ int pool_join(struct pool *pool, double timeout, struct error *error);
 /* One column of arguments: element i is at data + i * size; or, with .constant, all tasks get
  * the same `size` bytes at data, which are copied once; or, with .copied_each, the same bytes,
  * but each task a copy of its own, as pickle makes one for each (in shared memory: none); or, with
+ * .indices (one for each task, at least 0), element i is at data + indices[i] * size: some of many,
+ * in any order, of which only those are copied; or, with
  * .offsets (tasks + 1 of them, ascending, in bytes), element i is the bytes from data + offsets[i]
- * to data + offsets[i + 1], for elements of unequal size. Results likewise. */
+ * to data + offsets[i + 1], for elements of unequal size. Results likewise, but for .indices. */
 struct pool_column {
     const void *data;
     size_t size;
-    bool constant, copied_each; /* at most one of them, and then no offsets */
+    bool constant, copied_each; /* at most one of these four */
     const size_t *offsets;
+    const int64_t *indices;
 };
 struct pool_results {
     void *data;

@@ -19,14 +19,6 @@
 #define TASK_STACK  ((size_t)16 << 20)
 #define LONGEST_RUN 16 /* chunks: two pairs of cache lines */
 
-/* The task thread's view of a call. */
-struct pool_task {
-    size_t index;
-    const struct worker_slot *slot; /* with time limits, else NULL */
-    uint64_t started;
-    char message[sizeof((struct error *)0)->message];
-};
-
 struct worker {
     struct worker_start start;
     struct board *board;
@@ -151,6 +143,8 @@ static const void *element(const struct pool_column *column, size_t i)
     const char *data = column->data;
     if (column->constant)
         return data;
+    if (column->indices)
+        return data + (size_t)column->indices[i] * column->size;
     return data + (column->offsets ? column->offsets[i] : i * column->size);
 }
 
@@ -484,6 +478,8 @@ static void *task_thread(void *argument)
     struct worker *worker = argument;
     if (worker->board->place)
         resources_place(worker->start.slot);
+    if (worker->board->background)
+        sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
     omp_set_num_threads(worker->board->threads_per_worker);
     if (openblas_set_num_threads)
         openblas_set_num_threads(worker->board->threads_per_worker);

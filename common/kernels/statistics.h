@@ -1,0 +1,97 @@
+/* statistics.h - private to the kernels: mean and standard deviation in one pass.
+ *
+ * Sums of squares lose everything when the mean is large, so the squares are those of the
+ * distance to a pivot near the mean: the mean of all values so far. A chunk is summed in float,
+ * which is exact enough for so few additions to each lane, and chunks are joined in double by the
+ * formula of Chan, Golub and LeVeque (1979). Functions marked EACH_ISA may call these.
+ */
+#ifndef KERNELS_STATISTICS_H
+#define KERNELS_STATISTICS_H
+
+#include "common/kernels/isa.h"
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#define STATISTICS_LANES 64
+#define STATISTICS_CHUNK 2048
+
+struct statistics {
+    double n, mean, squares; /* squares: sum of (x - mean)^2 */
+};
+
+struct lane_sums {
+    float distance[STATISTICS_LANES], square[STATISTICS_LANES];
+};
+
+INLINED void add_to_lanes(struct lane_sums *restrict sums, const float *restrict x, float pivot)
+{
+#pragma omp simd
+    for (size_t lane = 0; lane < STATISTICS_LANES; lane++) {
+        const float distance = x[lane] - pivot;
+        sums->distance[lane] += distance;
+        sums->square[lane] += distance * distance;
+    }
+}
+
+/* In double, the upper half onto the lower until one is left: additions that wait for nobody. */
+INLINED double lanes_total(const float *lanes)
+{
+    double totals[STATISTICS_LANES / 2];
+#pragma omp simd
+    for (size_t lane = 0; lane < STATISTICS_LANES / 2; lane++)
+        totals[lane] = (double)lanes[lane] + (double)lanes[lane + STATISTICS_LANES / 2];
+    for (size_t half = STATISTICS_LANES / 4; half > 0; half /= 2)
+        for (size_t lane = 0; lane < half; lane++)
+            totals[lane] += totals[lane + half];
+    return totals[0];
+}
+
+/* Of x[n], n at least 1. */
+INLINED struct statistics chunk_statistics(const float *x, size_t n, float pivot)
+{
+    struct lane_sums sums = {0};
+    const size_t whole = n - n % STATISTICS_LANES;
+    for (size_t i = 0; i < whole; i += STATISTICS_LANES)
+        add_to_lanes(&sums, x + i, pivot);
+
+    if (whole < n) { /* the rest, filled up with pixels whose distance is 0 */
+        float rest[STATISTICS_LANES];
+        for (size_t lane = 0; lane < STATISTICS_LANES; lane++)
+            rest[lane] = pivot;
+        memcpy(rest, x + whole, (n - whole) * sizeof *rest);
+        add_to_lanes(&sums, rest, pivot);
+    }
+
+    const double distance = lanes_total(sums.distance), square = lanes_total(sums.square);
+    return (struct statistics){.n = (double)n,
+                               .mean = (double)pivot + distance / (double)n,
+                               .squares = square - distance * distance / (double)n};
+}
+
+/* The population's standard deviation. Rounding may leave a little less than nothing; a NaN stays
+ * one. */
+INLINED double deviation(struct statistics all)
+{
+    return all.squares < 0 ? 0 : sqrt(all.squares / all.n);
+}
+
+/* Of x[n], n at least 1. */
+INLINED struct statistics image_statistics(const float *image, size_t pixels)
+{
+    const size_t first = pixels < STATISTICS_CHUNK ? pixels : STATISTICS_CHUNK;
+    struct statistics all = chunk_statistics(image, first, image[0]);
+    all = chunk_statistics(image, first, (float)all.mean); /* again, from a better pivot */
+
+    for (size_t at = first; at < pixels; at += STATISTICS_CHUNK) {
+        const size_t n = pixels - at < STATISTICS_CHUNK ? pixels - at : STATISTICS_CHUNK;
+        const struct statistics next = chunk_statistics(image + at, n, (float)all.mean);
+        const double step = next.mean - all.mean, joined = all.n + next.n;
+        all.squares += next.squares + step * step * all.n * next.n / joined;
+        all.mean += step * next.n / joined;
+        all.n = joined;
+    }
+    return all;
+}
+
+#endif

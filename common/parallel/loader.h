@@ -1,0 +1,142 @@
+/* loader.h - batches of samples, loaded by workers while the program works on those before.
+ *
+ * What PyTorch's DataLoader does, in C. The program says how one sample is loaded and in which
+ * order they come; the loader puts them into batches, and the program takes one after the other:
+ *
+ *     while ((more = loader_next(loader, &batch, -1, &error)) == 1) {
+ *         ... batch.data ...
+ *         loader_return(loader, &batch, &error);
+ *     }
+ *
+ * Slots. Each batch is loaded into a slot. There are prefetch x workers of them and those that
+ * the program may hold, so memory is bounded, however slow or fast it is. loader_next lends a slot
+ * and copies nothing, loader_return gives it back to be filled again. Loading goes on over the
+ * border of epochs, so only the very first batch is waited for, if the workers are fast enough.
+ *
+ * Workers. Nobody (the caller loads, when it asks), threads (also under a GIL), or the processes of
+ * a pool, whose results go straight into slots in shared memory. Each takes whatever is next when
+ * it is free, so a slow sample holds up one worker, not every second batch. Batches come in order,
+ * or as they are ready.
+ *
+ * The same, whoever loads. A load function is given the sample's index, the epoch and the seed: a
+ * counter-based generator (random_philox) with these as key gives the same numbers in any worker.
+ * So 0, 1 and k workers give the same bytes.
+ */
+#ifndef PARALLEL_LOADER_H
+#define PARALLEL_LOADER_H
+
+#include "common/parallel/gil.h"
+#include "common/parallel/pool.h"
+
+struct loader;
+
+/* What the load function gets as arguments[0]: which sample, and all that its randomness may depend
+ * on. */
+struct loader_sample {
+    uint64_t seed, epoch; /* as in the options; from 0 */
+    int64_t index;        /* 0 to samples - 1 */
+};
+
+enum loader_kind { LOADER_THREADS, LOADER_PROCESSES };
+
+/* Writes the order of an epoch, a permutation of 0 .. samples-1 as a rule, to order[samples].
+ * Called once for each epoch, one after the other, by the thread that calls the loader. */
+typedef void loader_shuffle(int64_t *order, size_t samples, size_t epoch, void *context);
+
+/* What is 0 is as said. The arrays that are pointed to, but not `columns` itself, must live as long
+ * as the loader. */
+struct loader_options {
+    /* How one sample is loaded: `load` reads the sample's element of each column (arguments[1] and
+     * so on; or, with .constant, what is the same for all), and writes sample_size bytes to result.
+     * For processes it is registered with POOL_TASK, and columns in ordinary memory are copied, of
+     * each batch its samples' elements. No .offsets, no .indices; at most POOL_MAX_COLUMNS - 1. */
+    pool_function *load;
+    const struct pool_column *columns;
+    size_t column_count, samples, sample_size;
+
+    /* Which batches, for how many epochs (0: one). A last batch of less than batch_size samples is
+     * left out with drop_last. order: [epochs][samples], or NULL; shuffle: makes it, or NULL; with
+     * neither: 0, 1, 2, ... in each epoch. */
+    size_t batch_size, epochs;
+    bool drop_last;
+    const int64_t *order;
+    loader_shuffle *shuffle;
+    void *shuffle_context;
+    uint64_t seed; /* for loader_sample */
+
+    /* Who loads: so many workers of this kind; 0: the caller of loader_next. pool: for processes,
+     * an existing one, with as many workers as it has; it must live longer. NULL: the loader makes
+     * one, as `own` says (its .workers is not read, and .retries 0 stands for 3), and destroys it.
+     * gil: threads hold it except while they load a sample, as Python's threads do around NumPy;
+     * the program's thread holds it whenever it calls the loader, which gives it back while it
+     * waits. */
+    enum loader_kind kind;
+    int workers;
+    struct pool *pool;
+    struct pool_options own;
+    struct gil *gil;
+    bool restart_workers; /* new ones in each epoch, and no loading over its border: PyTorch's way,
+                             unless told persistent_workers. Not with `pool` */
+
+    size_t prefetch;  /* batches in advance for each worker; 0: 2 */
+    size_t lend;      /* further ones, which the program may hold; 0: 1 */
+    size_t chunksize; /* samples that a worker takes at a time; 0: a batch, but if the program has
+                         none before it, an even share of it, so that all workers hurry */
+    bool first_come;  /* batches of an epoch as they are ready, not in order */
+    bool copied;      /* processes: slots in ordinary memory, into which results are copied */
+};
+
+/* A batch on loan. */
+struct loader_batch {
+    void *data;             /* [count][sample_size], aligned to 64 bytes; the program may write */
+    size_t count;           /* samples */
+    const int64_t *indices; /* [count] */
+    size_t epoch, number;   /* the number within the epoch, from 0 */
+    size_t slot;            /* the loader's */
+};
+
+/* NULL with *error: ERROR_INVALID (batch_size 0, workers below 0, an order that leaves 0 ..
+ * samples-1, sizes that overflow, ...), ERROR_MEMORY, ERROR_UNREGISTERED, ERROR_SYSTEM, or what
+ * pool_create says. samples 0 is allowed and gives no batch. Loading begins at once. */
+struct loader *loader_create(const struct loader_options *options, struct error *error);
+
+/* 1: the next batch is lent in *batch. 0: there are no more. -1: a batch that could not be loaded:
+ * *error and *batch (all but data, which is NULL) say which; the next call goes on with the next
+ * one, and nothing is to be returned. ERROR_TASK: the load function failed for the sample
+ * error->task, the lowest place in the batch if several did; ERROR_WORKER_LOST, ERROR_TIMEOUT (the
+ * pool's hard time limit), ERROR_BROKEN, ERROR_CLOSED, ...: as the pool says; ERROR_INVALID: an
+ * index that shuffle wrote. Also -1, with batch->slot SIZE_MAX and nothing taken: ERROR_TIMEOUT,
+ * `timeout` (as in pool.h) is over; ERROR_INVALID, the program holds all slots, so nothing could
+ * ever come: return one first. Without workers there is no time-out. */
+int loader_next(struct loader *loader, struct loader_batch *batch, double timeout,
+                struct error *error);
+
+/* Gives a batch back. Its slot is filled again when half of them are to be filled, or loader_next
+ * would have to wait. ERROR_INVALID: it is not on loan. */
+int loader_return(struct loader *loader, const struct loader_batch *batch, struct error *error);
+
+/* Begins again with epoch 0, with the same workers; what was loaded and not taken is dropped.
+ * ERROR_INVALID: a batch is on loan. */
+int loader_rewind(struct loader *loader, struct error *error);
+
+/* At any time. Batches on loan are gone with it. Threads, and processes of a pool that is not the
+ * loader's own, come to the end of the sample they are at. NULL is allowed. */
+void loader_destroy(struct loader *loader);
+
+size_t loader_batches(const struct loader *loader); /* in one epoch */
+
+/* Since loader_create; of the batches that were taken. */
+struct loader_statistics {
+    uint64_t batches, samples; /* lent */
+    uint64_t failed;           /* batches */
+    uint64_t bytes_copied;     /* to processes and back */
+    double loading;            /* seconds in the load function, of all workers added up */
+    double waited;             /* seconds that the program spent in loader_next */
+    double first_waited;       /* of these, for the first batch, which nothing can hide */
+    size_t slots;
+};
+struct loader_statistics loader_statistics(const struct loader *loader);
+
+/* One thread at a time uses a loader. */
+
+#endif

@@ -34,6 +34,8 @@ struct array_set *arrays_prepare(struct lesson *lesson, const struct lesson_work
     struct array_set *set = lesson->sets;
     while (set && set->work != workload->work)
         set = set->next;
+    if (set && !workload->prepare)
+        return set;
     if (!set) {
         set = lesson_allocate(lesson, 1, sizeof *set);
         set->work = workload->work;

@@ -121,6 +121,7 @@ struct lesson_run {
     struct pool *pool;  /* in mode processes, else NULL */
     struct gil *gil;    /* in mode gil, else NULL */
     size_t chunksize;   /* --chunksize, for pool_map */
+    bool roof;          /* do the least that can be done with the same memory: see the workload's */
     struct error error; /* pool_map's; anything but ERROR_NONE ends the program */
     double device;      /* seconds that the run's device has computed */
     double device_since;
@@ -134,9 +135,10 @@ struct lesson_workload {
     void *work;
     lesson_function *run[LESSON_MODES]; /* NULL: the workload does not have this mode */
 
-    /* Makes the inputs (lesson_input, lesson_result), from the seed, for the sizes as they are. */
+    /* Makes the inputs (lesson_input, lesson_result), from the seed, for the sizes as they are.
+     * NULL: there are none, or those that another workload with the same `work` had before. */
     void (*prepare)(struct lesson *lesson, void *work);
-    const size_t *tasks; /* how many tasks one run does */
+    const size_t *tasks; /* how many tasks one run does; NULL: as many as it gives to the pool */
     size_t *grow;        /* the size that --seconds enlarges; time is about proportional to it */
 
     enum lesson_transfer transfer; /* if the command line does not say: LESSON_COPY if 0 */
@@ -148,8 +150,12 @@ struct lesson_workload {
     /* For comparisons that a chapter makes itself: */
     unsigned modes;         /* only these, 1u << LESSON_THREADS | ...; 0: those asked for */
     const int *workers;     /* only these counts, ended by 0; NULL: those asked for */
+    bool fixed_transfer;    /* `transfer` stands, whatever the command line says */
     int threads_per_worker; /* OpenMP and BLAS threads in each worker; 0 means 1 */
     bool background;        /* workers work ahead while the program does something else: see pool.h */
+    bool roof;              /* each run has another beside it, with run->roof set and the same memory
+                               and workers, which shows what no run can beat: how fast the data can
+                               be read, say. Its results do not count */
     bool quiet;             /* no table, no Why; JSON and CSV have it, and so has the caller */
     double tolerance; /* 0: results must be equal to the last bit. Else they are floats or doubles
                          (elements of 4 or 8 bytes), and may differ by rtol = atol = this, as
@@ -173,6 +179,7 @@ struct lesson_figures {
     double startup;    /* of the pool; apart from wall */
     double device;     /* seconds that the device computed, of the repeat with the median wall */
     size_t tasks;      /* of the workload */
+    double roof;       /* of a workload with a roof: its wall, of processes its compute; median */
 
     /* Of the repeat with the median wall time: */
     struct pool_phases phases;   /* of all its maps, added up */
@@ -230,6 +237,18 @@ void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
  * workload's title. Nothing if processes were not asked for. The arrays are shared unless the
  * command line says otherwise. */
 void lesson_blas_threads(struct lesson *lesson, const struct lesson_workload *workload);
+
+/* One of several ways to do the same work, by name; NULL: by its modes. */
+struct lesson_way {
+    const char *name;
+    const struct lesson_results *results; /* NULL: it was not measured */
+};
+
+/* For work that reads `bytes` of memory once: a table of the ways, for each number of workers, with
+ * what was copied, how long that and the computing took, how fast the memory was read, and, where
+ * a roof was measured, how fast it can be. The first way has the sequential row. */
+void lesson_compare(struct lesson *lesson, const struct lesson_way *ways, size_t count,
+                    size_t bytes);
 
 /* Calls function once, untimed, with a pool or a GIL (of the first --switch-interval) as its mode
  * needs. */

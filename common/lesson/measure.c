@@ -10,7 +10,7 @@
 
 /* What one timed run showed. */
 struct sample {
-    double wall, cpu, device;
+    double wall, cpu, device, roof;
     struct pool_phases phases;
     struct pool_statistics pool; /* what the run added */
     struct gil_statistics gil;
@@ -35,6 +35,7 @@ struct measurement {
     struct array_set *arrays;
     struct configuration *configurations; /* [0] is sequential */
     size_t count;
+    bool roof; /* is the present run one for the roof? */
 };
 
 /* ---- Clocks ---------------------------------------------------------------------------------- */
@@ -126,6 +127,7 @@ static struct lesson_run run_arguments(const struct measurement *measurement,
                                .workers = configuration->workers,
                                .pool = configuration->pool,
                                .gil = configuration->gil,
+                               .roof = measurement->roof,
                                .chunksize = measurement->lesson->options.chunksize};
 }
 
@@ -236,6 +238,28 @@ static void run_and_compare(struct measurement *measurement, struct configuratio
     arrays_use(measurement->arrays, false);
 }
 
+/* The seconds in which the configuration does the least that can be done with the same memory. */
+static double run_roof(struct measurement *measurement, struct configuration *configuration)
+{
+    struct sample sample;
+    measurement->roof = true;
+    run_once(measurement, configuration, &sample);
+    measurement->roof = false;
+    arrays_use(measurement->arrays, false);
+    return configuration->mode == LESSON_PROCESSES ? sample.phases.compute : sample.wall;
+}
+
+/* The roof before the run or after it in turn: what comes second may find its data in a cache. */
+static void run_under_roof(struct measurement *measurement, struct configuration *configuration,
+                           int repeat)
+{
+    struct sample *sample = &configuration->samples[repeat];
+    const bool roof = measurement->workload->roof;
+    const double before = roof && repeat % 2 == 0 ? run_roof(measurement, configuration) : 0.0;
+    run_and_compare(measurement, configuration, sample);
+    sample->roof = roof && repeat % 2 != 0 ? run_roof(measurement, configuration) : before;
+}
+
 /* ---- --seconds ------------------------------------------------------------------------------- */
 
 /* What the size may become: within the option's range, and such that memory suffices and the
@@ -314,7 +338,7 @@ static void add_configuration(struct measurement *measurement, enum lesson_mode 
 static void add_process_configurations(struct measurement *measurement, int workers)
 {
     enum lesson_transfer transfer = measurement->lesson->options.transfer;
-    if (transfer == LESSON_DEFAULT_TRANSFER)
+    if (transfer == LESSON_DEFAULT_TRANSFER || measurement->workload->fixed_transfer)
         transfer = measurement->workload->transfer;
     if (transfer != LESSON_SHARED)
         add_configuration(measurement, LESSON_PROCESSES, workers, LESSON_COPY);
@@ -442,7 +466,9 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     const struct sample *samples = configuration->samples;
     double *walls = lesson_allocate(lesson, repeats, sizeof *walls);
     double *cpus = lesson_allocate(lesson, repeats, sizeof *cpus);
+    double *roofs = lesson_allocate(lesson, repeats, sizeof *roofs);
     for (size_t i = 0; i < repeats; i++) {
+        roofs[i] = samples[i].roof;
         walls[i] = samples[i].wall;
         cpus[i] = samples[i].cpu;
     }
@@ -453,6 +479,7 @@ static struct lesson_figures summarise(const struct measurement *measurement,
         .repeats = (int)repeats,
         .wall_median = median(walls, repeats),
         .cpu_median = median(cpus, repeats),
+        .roof = median(roofs, repeats),
         .matches = configuration->matches,
         .tasks = measurement->workload->tasks ? *measurement->workload->tasks : 1};
     figures.wall_min = walls[0];
@@ -464,6 +491,8 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     figures.device = middle->device;
     figures.phases = middle->phases;
     figures.pool = middle->pool;
+    if (!measurement->workload->tasks && figures.pool.tasks > 0)
+        figures.tasks = figures.pool.tasks;
     figures.gil = middle->gil;
     figures.pool_in_all = configuration->pool_in_all;
     if (configuration->mode == LESSON_GIL)
@@ -473,6 +502,7 @@ static struct lesson_figures summarise(const struct measurement *measurement,
         figures.startup = pool_statistics(configuration->pool).startup;
     free(walls);
     free(cpus);
+    free(roofs);
     return figures;
 }
 
@@ -524,8 +554,10 @@ static void run_all(struct measurement *measurement)
             struct configuration *configuration = &measurement->configurations[i];
             struct sample warm_up;
             show_run(measurement, configuration, repeat);
-            run_and_compare(measurement, configuration,
-                            repeat < 0 ? &warm_up : &configuration->samples[repeat]);
+            if (repeat < 0)
+                run_and_compare(measurement, configuration, &warm_up);
+            else
+                run_under_roof(measurement, configuration, repeat);
         }
 }
 

@@ -175,6 +175,8 @@ static json_t *run_entry(const struct lesson *lesson, const char *workload,
         (json_int_t)figures->pool.bytes_copied, "tasks", (json_int_t)figures->tasks, "chunks",
         (json_int_t)figures->pool.chunks);
     json_object_update_new(entry, rest);
+    if (figures->roof > 0.0)
+        json_object_set_new(entry, "roof_s", json_real(figures->roof));
     if (processes)
         json_object_set_new(entry, "pool", pool_entry(lesson, &figures->pool));
     if (figures->mode == LESSON_GIL)

@@ -130,7 +130,7 @@ static void compare_hand_overs(struct lesson *lesson, const struct lesson_result
 struct ladder {
     struct lesson_rung rungs[VERSIONS + 3];
     int count;
-    char names[LESSON_MODES][24], python_news[40];
+    char names[LESSON_MODES][24], python_news[64];
 };
 
 static void add_python(struct lesson *lesson, struct ladder *ladder, const struct set *set,

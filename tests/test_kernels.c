@@ -140,7 +140,7 @@ static void check_close(const float *edges, const double *expected, size_t heigh
                      width, kind, i / (width - 4), i % (width - 4), (double)edges[i], expected[i]);
 }
 
-/* Both kernels against the reference, inputs and outputs between fences. */
+/* All kernels against the reference, inputs and outputs between fences. */
 static void check_image(size_t height, size_t width, enum kind kind)
 {
     const size_t pixels = height * width, n = (height - 4) * (width - 4);
@@ -163,6 +163,15 @@ static void check_image(size_t height, size_t width, enum kind kind)
         ck_assert_int_eq(
             image_edges_naive(edges.data, image.data, scratch.data, height, width, NULL), 0);
         check_close(edges.data, expected, height, width, kind, "naive");
+        for (size_t i = 0; i < n; i++)
+            edges.data[i] = -1;
+        ck_assert_int_eq(image_edges_scalar(edges.data, image.data, height, width, NULL), 0);
+        check_close(edges.data, expected, height, width, kind, "fused, scalar");
+        for (size_t i = 0; i < n; i++)
+            edges.data[i] = -1;
+        ck_assert_int_eq(
+            image_edges_naive_scalar(edges.data, image.data, scratch.data, height, width, NULL), 0);
+        check_close(edges.data, expected, height, width, kind, "naive, scalar");
 
         fenced_destroy(&scratch);
         fenced_destroy(&edges);
@@ -311,6 +320,12 @@ START_TEST(an_image_below_5x5_is_refused)
         ck_assert_int_eq(image_edges_naive(edges, image, scratch, height, width, &error), -1);
         ck_assert_int_eq(error.code, ERROR_INVALID);
         ck_assert_msg(strstr(error.message, sizes[i].name) != NULL, "%s", error.message);
+        ck_assert_int_eq(image_edges_scalar(edges, image, height, width, &error), -1);
+        ck_assert_int_eq(image_edges_naive_scalar(edges, image, scratch, height, width, NULL), -1);
+        error = (struct error){0};
+        ck_assert_int_eq(image_edges_batch(edges, image, 1, height, width, &error), -1);
+        ck_assert_int_eq(error.code, ERROR_INVALID);
+        ck_assert_int_eq(image_edges_batch(edges, image, 0, height, width, NULL), -1);
         ck_assert_uint_eq(image_edges_naive_scratch(height, width), 0);
         for (size_t j = 0; j < COUNT(edges); j++)
             ck_assert_float_eq(edges[j], 7);
@@ -346,6 +361,34 @@ START_TEST(edges_do_not_depend_on_the_address)
         free(edges);
         free(image);
     }
+}
+END_TEST
+
+/* To the last bit, whichever place an image has in its batch. */
+START_TEST(a_batch_gives_the_edges_of_each_image)
+{
+    static const size_t sizes[][2] = {{5, 5}, {9, 13}, {33, 21}, {64, 64}, {7, 1050}};
+    for (size_t j = 0; j < COUNT(sizes); j++)
+        for (size_t count = 0; count <= 7; count += count < 2 ? 1 : 5) {
+            const size_t height = sizes[j][0], width = sizes[j][1], pixels = height * width;
+            const size_t n = (height - 4) * (width - 4);
+            struct fenced images = fenced_create(count * pixels, count % 2);
+            struct fenced batch = fenced_create(count * n, count % 2);
+            float *const alone = allocate(n, sizeof *alone);
+            for (size_t i = 0; i < count * pixels; i++)
+                images.data[i] = (float)normal();
+            ck_assert_int_eq(image_edges_batch(batch.data, images.data, count, height, width, NULL),
+                             0);
+            for (size_t i = 0; i < count; i++) {
+                ck_assert_int_eq(image_edges(alone, images.data + i * pixels, height, width, NULL),
+                                 0);
+                ck_assert_msg(memcmp(alone, batch.data + i * n, n * sizeof *alone) == 0,
+                              "%zux%zu: image %zu of %zu differs", height, width, i, count);
+            }
+            free(alone);
+            fenced_destroy(&batch);
+            fenced_destroy(&images);
+        }
 }
 END_TEST
 
@@ -463,6 +506,43 @@ START_TEST(product_sum_agrees)
         fenced_destroy(&naive);
         fenced_destroy(&fast);
         fenced_destroy(&x);
+    }
+}
+END_TEST
+
+/* Rectangular ones too, and rows that are computed alone. */
+START_TEST(product_agrees)
+{
+    static const size_t shapes[][3] = {{0, 3, 4}, {3, 0, 4},  {3, 4, 0},    {1, 1, 1},   {1, 7, 5},
+                                       {7, 1, 5}, {16, 9, 1}, {33, 65, 31}, {64, 64, 64}};
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        const size_t rows = shapes[i][0], inner = shapes[i][1], columns = shapes[i][2];
+        double *const a = allocate(rows * inner, sizeof *a), *const b =
+                                                                 allocate(inner * columns, 8);
+        double *const fast = allocate(rows * columns, 8), *const naive =
+                                                              allocate(rows * columns, 8);
+        double *const row = allocate(columns, sizeof *row);
+        for (size_t j = 0; j < rows * inner; j++)
+            a[j] = normal();
+        for (size_t j = 0; j < inner * columns; j++)
+            b[j] = normal();
+        for (size_t j = 0; j < rows * columns; j++)
+            fast[j] = naive[j] = NAN;
+        product(fast, a, b, rows, inner, columns);
+        product_naive(naive, a, b, rows, inner, columns);
+        for (size_t j = 0; j < rows * columns; j++) {
+            const size_t at = j / columns; /* its row, alone */
+            if (j % columns == 0)
+                product(row, a + at * inner, b, 1, inner, columns);
+            if (!(fabs(fast[j] - naive[j]) <= 1e-11 && fabs(row[j % columns] - naive[j]) <= 1e-11))
+                ck_abort_msg("%zux%zux%zu, element %zu: %g, row alone %g instead of %g", rows,
+                             inner, columns, j, fast[j], row[j % columns], naive[j]);
+        }
+        free(row);
+        free(naive);
+        free(fast);
+        free(b);
+        free(a);
     }
 }
 END_TEST
@@ -646,6 +726,7 @@ int main(void)
     tcase_add_loop_test(image, nan_and_infinity_spread, 0, 3);
     tcase_add_test(image, an_image_below_5x5_is_refused);
     tcase_add_test(image, edges_do_not_depend_on_the_address);
+    tcase_add_test(image, a_batch_gives_the_edges_of_each_image);
     suite_add_tcase(suite, image);
 
     tcase_add_test(reduce, sum_agrees_with_long_double);
@@ -653,6 +734,7 @@ int main(void)
     tcase_add_test(reduce, sum_does_not_depend_on_the_address);
     tcase_add_test(reduce, sum_of_special_values);
     tcase_add_test(reduce, product_sum_agrees);
+    tcase_add_test(reduce, product_agrees);
     tcase_add_test(reduce, the_instruction_set_has_a_name);
     suite_add_tcase(suite, reduce);
 

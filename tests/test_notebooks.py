@@ -31,7 +31,8 @@ CHAPTERS = {path.parent.name[:2]: path for path in sorted(ROOT.glob("chapters/*/
 WORKERS = [2, 1, 3, 7]
 SMALL = {"01": ["--tasks", 3, "--iterations", 10], "02": ["--tasks", 3, "--iterations", 10],
          "03": ["--light-tasks", 3, "--matrices", 2, "--order", 4],
-         "04": ["--images", 2, "--size", 6]}
+         "04": ["--images", 2, "--size", 6],
+         "09": ["--images", 2, "--size", 6, "--order", 4, "--cnn-images", 4]}
 
 
 # ---- Helpers ----------------------------------------------------------------------------------
@@ -175,6 +176,80 @@ def test_image_filters_against_one_kernel():
             check(report["python_s_per_image"] is None, "python_s_per_image")
 
 
+def logits_by_loops(image, conv1, conv2, fc):
+    """The network on one 28x28 image, as sums over single numbers."""
+    def convolved_and_pooled(planes, weights):
+        side = len(planes[0]) - 2
+        result = []
+        for kernel in weights:
+            plane = [[max(0.0, sum(k[i][j] * p[y + i][x + j] for k, p in zip(kernel, planes)
+                                   for i in range(3) for j in range(3)))
+                      for x in range(side)] for y in range(side)]
+            result.append([[max(plane[y][x], plane[y][x + 1], plane[y + 1][x], plane[y + 1][x + 1])
+                            for x in range(0, side, 2)] for y in range(0, side, 2)])
+        return result
+
+    padded = [[0.0] * 30] + [[0.0, *row, 0.0] for row in image] + [[0.0] * 30]
+    planes = convolved_and_pooled(convolved_and_pooled([padded], conv1), conv2)
+    features = [value for plane in planes for row in plane for value in row]
+    return [math.fsum(f * w for f, w in zip(features, column)) for column in zip(*fc)]
+
+
+def test_final_benchmark_against_formulas():
+    for seed, images, shape, order, cnn, loops in ((42, 3, (20, 13), 5, 2, 2), (7, 1, (9, 9), 1, 1, 0),
+                                                   (0, 2, (5, 6), 23, 8, 9)):
+        report, saved = run_saved("09", "--seed", seed, "--images", images, "--size",
+                                  "{}x{}".format(*shape), "--order", order, "--cnn-images", cnn,
+                                  "--python-images", loops)
+        check(sorted(saved) == ["cnn_images", "conv1_w", "conv2_w", "edges", "fc_w", "images",
+                                "logits", "matmul_a", "matmul_b", "matmul_c"], f"{sorted(saved)}")
+        at, pieces = 0, {}
+        shapes = {"images": (images, *shape), "matmul_a": (order, order),
+                  "matmul_b": (order, order), "conv1_w": (16, 1, 3, 3), "conv2_w": (32, 16, 3, 3),
+                  "fc_w": (1152, 10), "cnn_images": (cnn, 1, 28, 28)}
+        stream = normal_stream(seed, sum(math.prod(side) for side in shapes.values()))
+        for name, sides in shapes.items():  # one stream, in this order
+            pieces[name] = stream[at:at + math.prod(sides)].reshape(sides)
+            at += math.prod(sides)
+            if not name.startswith("matmul"):
+                pieces[name] = pieces[name].astype(np.float32)
+            if name.endswith("_w"):
+                pieces[name] = pieces[name] * np.float32(0.1)
+            check_array(saved[name], pieces[name], pieces[name].dtype)
+        expected = np.array([edges_by_one_kernel(image) for image in pieces["images"]])
+        check_array(saved["edges"], expected, "float32", 1e-5, 1e-6)
+        a, b = pieces["matmul_a"].tolist(), pieces["matmul_b"].tolist()
+        exact = [[math.fsum(x * y for x, y in zip(row, column)) for column in zip(*b)] for row in a]
+        check_array(saved["matmul_c"], np.array(exact), "float64", 1e-12, 1e-12)
+        weights = [pieces[name].tolist() for name in ("conv1_w", "conv2_w", "fc_w")]
+        for image, logits in list(zip(pieces["cnn_images"], saved["logits"]))[:2]:
+            check_array(logits, np.array(logits_by_loops(image[0].tolist(), *weights)), "float32",
+                        1e-5, 1e-6)
+        check_runs(report, "numpy_slices", images)
+        check_runs(report, "product", min(max(WORKERS), order))
+        check_runs(report, "inference", min(max(WORKERS), cnn))
+        if loops:
+            check_runs(report, "python_loops", min(loops, images))
+            check(report["python_s_per_image"] > 0, "python_s_per_image")
+        else:
+            check(report["python_s_per_image"] is None, "python_s_per_image")
+
+
+def test_final_benchmark_loops_only():
+    """What the C program runs: no pool, a time, and sums that fit the images."""
+    for images in 3, 1, 0:
+        ran = run("09", "--loops-only", "--images", 3, "--size", "8x7", "--python-images", images,
+                  "--seed", 5, "--json", "-")
+        check(ran.returncode == 0 and not ran.stderr, ran.stderr)
+        report = json.loads(ran.stdout)
+        check([(row["mode"], row["tasks"]) for row in report["runs"]]
+              == [("sequential", images)] * bool(images), f"{report['runs']}")
+        check((report["python_s_per_image"] or 0) > 0 or not images, "python_s_per_image")
+        stream = normal_stream(5, 3, 8, 7).astype(np.float32)
+        expected = [edges_by_one_kernel(image).sum() for image in stream[:images]]
+        check_array(np.array(report["edges_sum"]), np.array(expected), "float64", 1e-6)
+
+
 def test_text_and_files():
     """Without --json -, a table for people; figures and arrays go where they are asked to."""
     for chapter in CHAPTERS:
@@ -204,7 +279,10 @@ def test_wrong_command_lines():
            "03": ["--light-tasks=0", "--matrices=0", "--order=0", "--order=-5", "--order=200x200",
                   "--order=1000000"],
            "04": ["--images=0", "--size=4", "--size=4x9", "--size=9x", "--size=9x9x9", "--size=-9",
-                  "--size=1000000", "--python-images=-1"]}
+                  "--size=1000000", "--python-images=-1"],
+           "09": ["--images=0", "--size=4", "--size=9x9x9", "--size=1000000", "--order=0",
+                  "--order=-1", "--order=2x2", "--order=1000000", "--cnn-images=0",
+                  "--cnn-images=10000000", "--python-images=-1", "--python-images=x"]}
     for chapter in CHAPTERS:
         for option in common + own[chapter]:
             with tempfile.TemporaryDirectory() as directory:
@@ -221,7 +299,8 @@ def test_places_that_cannot_be_written():
     for chapter in CHAPTERS:
         for option in "--save", "--json":
             with tempfile.NamedTemporaryFile() as file:
-                small = {"03": ["--order", 3], "04": ["--size", 5]}.get(chapter, [])
+                small = {"03": ["--order", 3], "04": ["--size", 5],
+                         "09": ["--size", 5, "--order", 3, "--cnn-images", 2]}.get(chapter, [])
                 ran = run(chapter, option, file.name + "/inside", *small)
                 check(ran.returncode == 1 and ran.stderr.count("\n") == 1,
                       f"{chapter} {option}: status {ran.returncode}, '{ran.stderr}'")

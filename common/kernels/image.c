@@ -18,6 +18,13 @@
 #include <math.h>
 #include <string.h>
 
+/* This file is compiled twice. The second time, without vector instructions, it gives other names
+ * to what is in it once more, and leaves out the rest. */
+#ifdef KERNELS_SCALAR
+    #define image_edges_naive image_edges_naive_scalar
+    #define image_edges       image_edges_scalar
+#endif
+
 static int check_size(size_t height, size_t width, struct error *error)
 {
     if (height < IMAGE_MIN_SIZE || width < IMAGE_MIN_SIZE)
@@ -57,12 +64,14 @@ static void correlate(float *restrict out, const float *restrict in, const float
         }
 }
 
+#ifndef KERNELS_SCALAR
 size_t image_edges_naive_scratch(size_t height, size_t width)
 {
     if (height < IMAGE_MIN_SIZE || width < IMAGE_MIN_SIZE)
         return 0;
     return height * width + (height - 2) * (width - 2) + 2 * (height - 4) * (width - 4);
 }
+#endif
 
 int image_edges_naive(float *edges, const float *image, float *scratch, size_t height, size_t width,
                       struct error *error)
@@ -180,18 +189,16 @@ INLINED void narrow_edges(float *restrict edges, const float *restrict image, fl
     }
 }
 
-EACH_ISA int image_edges(float *edges, const float *image, size_t height, size_t width,
-                         struct error *error)
+/* Of an image that is large enough. */
+INLINED void fused_edges(float *edges, const float *image, size_t height, size_t width)
 {
-    if (check_size(height, width, error))
-        return -1;
     const struct statistics all = image_statistics(image, height * width);
     const float mean = (float)all.mean, scale = (float)(sqrt(2) / 16 / (deviation(all) + 1e-8));
 
     const size_t columns = width - 4;
     if (columns < LANES) {
         narrow_edges(edges, image, mean, scale, height, width);
-        return 0;
+        return;
     }
     /* Strips of equal width; the last one starts earlier, as the last block of a row does. */
     const size_t strips = (columns + STRIP - 1) / STRIP, n = (columns + strips - 1) / strips;
@@ -199,5 +206,26 @@ EACH_ISA int image_edges(float *edges, const float *image, size_t height, size_t
         const size_t x = block_start(strip * n, columns, n);
         strip_edges(edges + x, image + x, mean, scale, height, width, columns, n);
     }
+}
+
+EACH_ISA int image_edges(float *edges, const float *image, size_t height, size_t width,
+                         struct error *error)
+{
+    if (check_size(height, width, error))
+        return -1;
+    fused_edges(edges, image, height, width);
     return 0;
 }
+
+#ifndef KERNELS_SCALAR
+EACH_ISA int image_edges_batch(float *edges, const float *images, size_t n, size_t height,
+                               size_t width, struct error *error)
+{
+    if (check_size(height, width, error))
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        fused_edges(edges + i * (height - 4) * (width - 4), images + i * height * width, height,
+                    width);
+    return 0;
+}
+#endif

@@ -4,7 +4,8 @@
  * linker chooses the best one that the processor knows when the program starts. Functions it
  * calls must be INLINED into it, or they stay compiled for the oldest processor. Both are no more
  * than attributes: elsewhere, and under the sanitizers (which are not ready when the dynamic
- * linker chooses), the compiler's own target is used.
+ * linker chooses), the compiler's own target is used. So it is in a file that is compiled a second
+ * time without vector instructions (KERNELS_SCALAR, see image.c).
  */
 #ifndef KERNELS_ISA_H
 #define KERNELS_ISA_H
@@ -12,7 +13,7 @@
 #include <features.h>
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) &&       \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(KERNELS_SCALAR)
     #define KERNELS_CLONED 1
     #define EACH_ISA       __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else

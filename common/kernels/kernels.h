@@ -46,6 +46,15 @@ uint64_t read_all(const float *x, size_t n);
 double product_sum_naive(float *product, const float *x, size_t order);
 double product_sum(float *product, const float *x, size_t order);
 
+/* Matrix product in double, np.dot(a, b): product[rows][columns] from a[rows][inner] and
+ * b[inner][columns], one row after the other. The fast version is a BLAS call (cblas_dgemm), with
+ * as many threads as BLAS is set to; how it adds, and so the last bits, may depend on how many
+ * these are and on rows. */
+void product_naive(double *product, const double *a, const double *b, size_t rows, size_t inner,
+                   size_t columns);
+void product(double *product, const double *a, const double *b, size_t rows, size_t inner,
+             size_t columns);
+
 /* The image pipeline of the notebook's Part 3.
  *
  * edges[height-4][width-4] = |gradient| of the blurred, normalised image[height][width]:
@@ -67,6 +76,19 @@ int image_edges_naive(float *edges, const float *image, float *scratch, size_t h
  * 1e-5 even where the mean is large against the spread. Needs no scratch. The same image gives the
  * same bits wherever it lies in memory. */
 int image_edges(float *edges, const float *image, size_t height, size_t width, struct error *error);
+
+/* The same for a batch: edges[n][height-4][width-4] of images[n][height][width] in one call, the
+ * same bits for each image. */
+int image_edges_batch(float *edges, const float *images, size_t n, size_t height, size_t width,
+                      struct error *error);
+
+/* image_edges_naive and image_edges once more, compiled without vector instructions: what the better
+ * algorithm brings by itself. (image_edges_naive has vector instructions wherever the compiler
+ * found a place for them.) */
+int image_edges_naive_scalar(float *edges, const float *image, float *scratch, size_t height,
+                             size_t width, struct error *error);
+int image_edges_scalar(float *edges, const float *image, size_t height, size_t width,
+                       struct error *error);
 
 /* The preprocessing of the notebook's section 4.1, for one sample of n values.
  *

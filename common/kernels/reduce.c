@@ -1,4 +1,4 @@
-/* reduce.c - sums.
+/* reduce.c - sums, and products through BLAS.
  *
  * A plain loop adds to one variable, and each addition waits three or four cycles for the one
  * before it. `sum` keeps LANES partial sums that wait for nobody: a few vector registers' worth,
@@ -164,4 +164,30 @@ double product_sum(float *product, const float *x, size_t order)
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, n, n, 1.0f, x, n, x, n, 0.0f, product,
                 n);
     return sum(product, order * order);
+}
+
+void product_naive(double *restrict product, const double *a, const double *b, size_t rows,
+                   size_t inner, size_t columns)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++) {
+            double dot = 0;
+            for (size_t k = 0; k < inner; k++)
+                dot += a[i * inner + k] * b[k * columns + j];
+            product[i * columns + j] = dot;
+        }
+}
+
+void product(double *restrict product, const double *a, const double *b, size_t rows, size_t inner,
+             size_t columns)
+{
+    if (rows == 0 || columns == 0) /* BLAS takes a leading dimension of 0 for a mistake */
+        return;
+    if (inner == 0) {
+        memset(product, 0, rows * columns * sizeof *product);
+        return;
+    }
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)rows, (blasint)columns,
+                (blasint)inner, 1.0, a, (blasint)inner, b, (blasint)columns, 0.0, product,
+                (blasint)columns);
 }

@@ -66,6 +66,15 @@ __attribute__((noreturn)) static void too_large(struct lesson *lesson, double by
                  available);
 }
 
+void lesson_require(struct lesson *lesson, double bytes)
+{
+    char available[64];
+    const double free_bytes = (double)resources_memory();
+    snprintf(available, sizeof available, "%s are available", lesson_bytes_text(free_bytes));
+    if (bytes > free_bytes)
+        too_large(lesson, bytes, available);
+}
+
 /* Memory is not touched before it is known to be there: the kernel promises more than it has, and
  * would kill some process later. */
 static size_t affordable_bytes(struct lesson *lesson, size_t count, size_t size, bool result)

@@ -2,7 +2,8 @@
  *
  * A lesson runs through five stations, a file each: the environment the libraries want
  * (environment.c), the command line (options.c), the machine (machine.c), the measurement
- * (measure.c, on the arrays of arrays.c), the report (report.c, why.c, output.c).
+ * (measure.c, on the arrays of arrays.c), the report (report.c, why.c, output.c). python.c stands
+ * beside them.
  */
 #ifndef LESSON_INTERNAL_H
 #define LESSON_INTERNAL_H
@@ -212,6 +213,8 @@ struct lesson {
     bool progress;   /* standard error is one */
     bool banner_due; /* until the first output or the first inputs are made, whatever comes first */
     bool terms_told, phases_told;
+    struct json_t *ladder;   /* the rows of lesson_ladder */
+    struct json_t *notebook; /* what notebook.py reported, or its error; NULL: it was not run */
 };
 
 /* Ends the program when memory for the lesson's own small things is short. */

@@ -2,6 +2,7 @@
 #include "common/lesson/internal.h"
 #include <cblas.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <omp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -165,6 +166,8 @@ int lesson_end(struct lesson *lesson)
         free(measured->name);
         free(measured);
     }
+    json_decref(lesson->ladder);
+    json_decref(lesson->notebook);
     options_free(lesson);
     return status;
 }

@@ -97,6 +97,10 @@ bool lesson_given(const struct lesson *lesson, const void *value);
 void lesson_input(struct lesson *lesson, void *pointer, size_t count, size_t size);
 void lesson_result(struct lesson *lesson, void *pointer, size_t count, size_t size);
 
+/* Ends the program as if an array of so many bytes did not fit: for a workload that is prepared
+ * late, before anything is printed. */
+void lesson_require(struct lesson *lesson, double bytes);
+
 /* Working memory of the calling thread, at least `bytes`, aligned to 64 bytes, in the program or in
  * a worker: the same from call to call as long as it is large enough, freed when the thread ends.
  * Where there is none it ends the process with one line on standard error. */
@@ -139,7 +143,8 @@ struct lesson_workload {
      * NULL: there are none, or those that another workload with the same `work` had before. */
     void (*prepare)(struct lesson *lesson, void *work);
     const size_t *tasks; /* how many tasks one run does; NULL: as many as it gives to the pool */
-    size_t *grow;        /* the size that --seconds enlarges; time is about proportional to it */
+    size_t *grow;        /* the size that --seconds enlarges; time is about proportional to it, */
+    int grow_power;      /*   or, if not 0, to this power of it */
 
     enum lesson_transfer transfer; /* if the command line does not say: LESSON_COPY if 0 */
 
@@ -200,6 +205,13 @@ struct lesson_results {
 const struct lesson_results *lesson_measure(struct lesson *lesson,
                                             const struct lesson_workload *workload);
 
+/* The same for several workloads, each with a `work` of its own, in turns: one run of each, then
+ * the next run of each, ..., so that a disturbance hits all of them alike and their times can be
+ * compared. Nothing is printed, as if each were quiet. results[i] receives those of workloads[i].
+ */
+void lesson_measure_in_turns(struct lesson *lesson, const struct lesson_workload *workloads,
+                             size_t count, const struct lesson_results **results);
+
 /* Only what --seconds asks for: lets *workload->grow become such that the sequential run takes that
  * long, as far as memory allows. lesson_measure does it by itself for a workload with grow set;
  * this is for several workloads that shall have the size that suits one of them. */
@@ -255,6 +267,26 @@ void lesson_compare(struct lesson *lesson, const struct lesson_way *ways, size_t
 void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
                  lesson_function *function, void *work);
 
+/* ---- The same in Python ---------------------------------------------------------------------- */
+
+struct json_t; /* Jansson's */
+
+/* Runs the chapter's notebook.py with these options, ended by NULL, and the seed, in a process of
+ * its own, for at most `limit` seconds. Returns the report that it printed, --json's, which belongs
+ * to the lesson until the next call; JSON has it under "notebook". NULL with *error, and the
+ * program can go on without: there is no Python with NumPy, or no notebook.py; it failed, took too
+ * long, or printed no JSON.
+ *
+ * Python is what the environment variable FORKJOIN_PYTHON names, or else the first that can import
+ * NumPy: python3 in PATH, /usr/bin/python3. The notebook is chapters/NAME/notebook.py in one of the
+ * directories above the program, or else where it was compiled. FORKJOIN_PYTHON_SECONDS goes before
+ * limit. */
+const struct json_t *lesson_notebook(struct lesson *lesson, const char *const *options,
+                                     double limit, struct error *error);
+
+/* The number at a path of keys and indices such as "runs.0.wall_s.median"; NAN if there is none. */
+double lesson_notebook_number(const struct json_t *report, const char *path);
+
 /* ---- Output ---------------------------------------------------------------------------------- */
 
 /* Text on standard output, unless --quiet or --json - say otherwise. */
@@ -262,9 +294,30 @@ __attribute__((format(printf, 2, 3))) void lesson_print(struct lesson *lesson, c
                                                         ...);
 void lesson_heading(struct lesson *lesson, const char *text);
 
+/* The same, broken into lines of at most 100 columns, and a line's end after it. */
+__attribute__((format(printf, 2, 3))) void lesson_paragraph(struct lesson *lesson,
+                                                            const char *format, ...);
+
 /* Seconds as "3.21 ms", bytes as "6.4 MB", into a small ring of static buffers. */
 const char *lesson_time_text(double seconds);
 const char *lesson_bytes_text(double bytes);
+
+/* A piece of work, made faster step by step. */
+struct lesson_rung {
+    const char *name; /* at most 22 characters */
+    const char *step; /* what kind of step led here from the rung `below`: "algorithm" */
+    const char *news; /* what is new here, at most 33 characters */
+    double seconds;   /* of one task */
+    int below;        /* the index of an earlier rung; below 0: none, this is where it starts */
+};
+
+/* Prints a row for each rung: the time of a task, the rung's own factor, which is how many times as
+ * fast as the one below it, and the product of all factors so far. Then, for the fastest of the
+ * rungs at the top (threads and processes may both stand on the same rung), the share of each step;
+ * and whether the steps came in the notebook's order: `order` names them, the largest factor first,
+ * and is ended by NULL. JSON has the rows under "ladder". */
+void lesson_ladder(struct lesson *lesson, const char *title, const char *task,
+                   const struct lesson_rung *rungs, int count, const char *const *order);
 
 /* Who ran a task, where, and what the program's counter was there after it. */
 struct lesson_trace {

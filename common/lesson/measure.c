@@ -262,6 +262,14 @@ static void run_under_roof(struct measurement *measurement, struct configuration
 
 /* ---- --seconds ------------------------------------------------------------------------------- */
 
+/* By what to multiply the size, for so many times the work. (Memory grows no faster than the work
+ * that is done on it.) */
+static double as_size(const struct measurement *measurement, double factor)
+{
+    const int power = measurement->workload->grow_power;
+    return power > 1 ? pow(factor, 1.0 / power) : factor;
+}
+
 /* What the size may become: within the option's range, and such that memory suffices and the
  * inputs do not take longer to make than to work on. */
 static size_t limited_size(const struct measurement *measurement, double wanted)
@@ -271,7 +279,9 @@ static size_t limited_size(const struct measurement *measurement, double wanted)
     const struct lesson_option *option = options_find(measurement->lesson, grow);
     const double most = fmin(0.25 * arrays->available, MOST_GROWN);
     const double fitting =
-        arrays->needed > 0.0 ? (double)*grow * fmax(1.0, most / arrays->needed) : 1e15;
+        arrays->needed > 0.0
+            ? (double)*grow * as_size(measurement, fmax(1.0, most / arrays->needed))
+            : 1e15;
     double size = fmin(fmin(wanted, 1e15), fitting);
     if (option && option->maximum > 0)
         size = fmin(size, (double)option->maximum);
@@ -299,7 +309,8 @@ static void grow_workload(struct measurement *measurement)
         if (fabs(wall - seconds) <= 0.1 * seconds)
             break;
         const double factor = fmin(fmax(seconds / fmax(wall, 1e-9), 0.01), 100.0);
-        const size_t size = limited_size(measurement, (double)*workload->grow * factor);
+        const size_t size =
+            limited_size(measurement, (double)*workload->grow * as_size(measurement, factor));
         if (size == *workload->grow)
             break;
         *workload->grow = size;
@@ -544,21 +555,18 @@ static void show_run(const struct measurement *measurement,
                   configuration->workers == 1 ? "" : "s");
 }
 
-/* Warm-up of all, then A B C, A B C, ...: a disturbance from outside hits all of them alike. */
-static void run_all(struct measurement *measurement)
+/* The warm-up (repeat -1; sequential has had it) or one timed run of all configurations. */
+static void run_each(struct measurement *measurement, int repeat)
 {
-    struct lesson *lesson = measurement->lesson;
-    const int repeats = lesson->options.repeats;
-    for (int repeat = -1; repeat < repeats; repeat++)
-        for (size_t i = repeat < 0 ? 1 : 0; i < measurement->count; i++) {
-            struct configuration *configuration = &measurement->configurations[i];
-            struct sample warm_up;
-            show_run(measurement, configuration, repeat);
-            if (repeat < 0)
-                run_and_compare(measurement, configuration, &warm_up);
-            else
-                run_under_roof(measurement, configuration, repeat);
-        }
+    for (size_t i = repeat < 0 ? 1 : 0; i < measurement->count; i++) {
+        struct configuration *configuration = &measurement->configurations[i];
+        struct sample warm_up;
+        show_run(measurement, configuration, repeat);
+        if (repeat < 0)
+            run_and_compare(measurement, configuration, &warm_up);
+        else
+            run_under_roof(measurement, configuration, repeat);
+    }
 }
 
 void lesson_grow(struct lesson *lesson, const struct lesson_workload *workload)
@@ -573,7 +581,8 @@ void lesson_grow(struct lesson *lesson, const struct lesson_workload *workload)
     progress_clear(lesson);
 }
 
-const struct lesson_results *lesson_measure(struct lesson *lesson,
+/* Everything before the first of the runs that are interleaved. */
+static struct measurement begin_measurement(struct lesson *lesson,
                                             const struct lesson_workload *workload)
 {
     struct measurement measurement = {.lesson = lesson, .workload = workload};
@@ -591,11 +600,38 @@ const struct lesson_results *lesson_measure(struct lesson *lesson,
 
     list_configurations(&measurement);
     open_configurations(&measurement);
-    run_all(&measurement);
-    const struct lesson_results *results = keep_results(&measurement);
-    close_configurations(&measurement);
-    arrays_restore(measurement.arrays);
-    progress_clear(lesson);
+    return measurement;
+}
+
+static const struct lesson_results *end_measurement(struct measurement *measurement)
+{
+    const struct lesson_results *results = keep_results(measurement);
+    close_configurations(measurement);
+    arrays_restore(measurement->arrays);
+    progress_clear(measurement->lesson);
+    return results;
+}
+
+void lesson_measure_in_turns(struct lesson *lesson, const struct lesson_workload *workloads,
+                             size_t count, const struct lesson_results **results)
+{
+    struct measurement *measurements = lesson_allocate(lesson, count, sizeof *measurements);
+    for (size_t i = 0; i < count; i++)
+        measurements[i] = begin_measurement(lesson, &workloads[i]);
+    /* Warm-up of all, then A B C, A B C, ...: a disturbance from outside hits all of them alike. */
+    for (int repeat = -1; repeat < lesson->options.repeats; repeat++)
+        for (size_t i = 0; i < count; i++)
+            run_each(&measurements[i], repeat);
+    for (size_t i = 0; i < count; i++)
+        results[i] = end_measurement(&measurements[i]);
+    free(measurements);
+}
+
+const struct lesson_results *lesson_measure(struct lesson *lesson,
+                                            const struct lesson_workload *workload)
+{
+    const struct lesson_results *results;
+    lesson_measure_in_turns(lesson, workload, 1, &results);
     if (!workload->quiet) {
         report_table(lesson, workload, results);
         why_print(lesson, results);

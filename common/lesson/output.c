@@ -196,6 +196,10 @@ static void write_json(struct lesson *lesson, FILE *stream)
                   machine(lesson), "parameters", parameters(lesson), "runs", runs);
     if (!document)
         lesson_die(lesson, "--json: out of memory, or a text is not UTF-8");
+    if (lesson->ladder)
+        json_object_set(document, "ladder", lesson->ladder);
+    if (lesson->notebook)
+        json_object_set(document, "notebook", lesson->notebook);
     json_dumpf(document, stream, JSON_INDENT(1) | JSON_REAL_PRECISION(12));
     fputc('\n', stream);
     json_decref(document);

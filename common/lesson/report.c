@@ -76,6 +76,19 @@ void report_paragraph(struct lesson *lesson, int indent, const char *text)
     lesson_print(lesson, "\n");
 }
 
+void lesson_paragraph(struct lesson *lesson, const char *format, ...)
+{
+    char *text;
+    va_list arguments;
+    va_start(arguments, format);
+    const int length = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        lesson_die(lesson, "out of memory");
+    report_paragraph(lesson, 0, text);
+    free(text);
+}
+
 /* ---- The table ------------------------------------------------------------------------------- */
 
 static const char *colour(const struct lesson *lesson, const char *code)

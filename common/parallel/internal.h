@@ -107,9 +107,10 @@ struct worker_slot {
     _Atomic int parked;                      /* asleep until the bell changes */
     _Atomic(struct job *) job;               /* is looking at it: it must not be freed */
     _Atomic uint64_t chunks_done;
-    _Atomic uint64_t wakeups; /* of the parent */
-    _Atomic uint64_t started; /* with time limits: when the current task began, in ns; 0: none */
-    _Atomic uint64_t overdue; /* the parent's: the task that began then has had its time */
+    _Atomic uint64_t wakeups;    /* of the parent */
+    _Atomic uint64_t started;    /* with time limits: when the current task began, in ns; 0: none */
+    _Atomic uint64_t overdue;    /* the parent's: the task that began then has had its time */
+    _Atomic uint64_t outside_ns; /* pool_task_add_cpu, of all workers that had the slot */
     char message[sizeof((struct error *)0)->message]; /* with WORKER_FAILED */
 };
 

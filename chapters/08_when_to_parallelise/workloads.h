@@ -84,15 +84,19 @@ static void do_ith(const struct work *work, size_t i, struct gil *gil)
             work->kind, work->size, gil);
 }
 
-/* Numbers are below 1000, so that no sum is beyond 64 bits. */
+/* Says how large each task's input and result are, but for the words of commands. */
+static void set_sizes(struct work *work)
+{
+    const size_t n = work->size, numbers = work->kind == LARGE_DATA ? n : n * n;
+    work->input_size = work->kind <= PYTHON_LIKE ? sizeof(int64_t) : numbers * sizeof(float);
+    work->result_size = work->kind == IMAGE ? (n - 4) * (n - 4) * sizeof(float) : sizeof(int64_t);
+}
+
+/* The integers are below 1000, so that no sum is beyond 64 bits. */
 static void make_inputs(struct lesson *lesson, void *context)
 {
     struct work *work = context;
-    const size_t n = work->size, floats = work->kind == LARGE_DATA ? n : n * n;
-    const bool integers = work->kind <= PYTHON_LIKE;
     struct random_state random;
-    work->input_size = integers ? sizeof(int64_t) : floats * sizeof(float);
-    work->result_size = work->kind == IMAGE ? (n - 4) * (n - 4) * sizeof(float) : sizeof(int64_t);
     lesson_result(lesson, &work->results, work->tasks, work->result_size);
     if (work->kind == COMMAND) {
         lesson_input(lesson, &work->inputs, work->command.at[work->tasks], 1);
@@ -101,8 +105,8 @@ static void make_inputs(struct lesson *lesson, void *context)
     }
     lesson_input(lesson, &work->inputs, work->tasks, work->input_size);
     random_seed(&random, lesson_seed(lesson));
-    if (!integers)
-        random_normal_float(&random, work->inputs, work->tasks * floats);
-    for (size_t i = 0; i < work->tasks && integers; i++)
+    if (work->kind > PYTHON_LIKE)
+        random_normal_float(&random, work->inputs, work->tasks * work->input_size / sizeof(float));
+    for (size_t i = 0; i < work->tasks && work->kind <= PYTHON_LIKE; i++)
         ((int64_t *)work->inputs)[i] = (int64_t)(i % 1000);
 }

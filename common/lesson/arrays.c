@@ -80,6 +80,16 @@ static size_t affordable_bytes(struct lesson *lesson, size_t count, size_t size,
     return bytes;
 }
 
+void lesson_require(struct lesson *lesson, size_t tasks, size_t input_size, size_t result_size)
+{
+    struct array_set unused = {.available = (double)resources_memory()},
+                     *before = lesson->preparing;
+    lesson->preparing = &unused;
+    affordable_bytes(lesson, tasks, input_size, false);
+    affordable_bytes(lesson, tasks, result_size, true);
+    lesson->preparing = before;
+}
+
 static void add_array(struct lesson *lesson, void *pointer, size_t count, size_t size, bool result)
 {
     struct array_set *set = lesson->preparing;

@@ -199,12 +199,14 @@ void lesson_command(struct lesson *lesson, struct lesson_command *command, const
     signal(SIGCHLD, SIG_DFL); /* or the kernel would throw away how a command ended */
     if (!lesson->options.repeats_given)
         lesson->options.repeats = 2;
-    lesson_print(
-        lesson,
-        "\n%zu command%s, each run %d times in each mode: a warm-up and --repeats %d. What "
-        "they print is thrown away.\n",
-        command->count, command->count == 1 ? "" : "s", 1 + lesson->options.repeats,
-        lesson->options.repeats);
+    char runs[160];
+    snprintf(runs, sizeof runs,
+             "%zu command%s, each run %d times in each mode: a warm-up and --repeats %d. What they "
+             "print is thrown away.",
+             command->count, command->count == 1 ? "" : "s", 1 + lesson->options.repeats,
+             lesson->options.repeats);
+    lesson_print(lesson, "\n");
+    report_paragraph(lesson, 0, runs);
 }
 
 /* ---- Running --------------------------------------------------------------------------------- */

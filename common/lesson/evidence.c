@@ -273,15 +273,15 @@ static const char *known_time(double seconds)
 
 void lesson_print_cases(struct lesson *lesson, const struct lesson_case *cases, size_t count)
 {
-    lesson_print(lesson, "\n%s%-12s %8s %8s %8s %8s", lesson->colour ? "\033[1m" : "", "workload",
-                 "work", "data", "copying", "handover");
+    lesson_print(lesson, "\n%s%-12s %7s %7s %7s %7s", lesson->colour ? "\033[1m" : "", "workload",
+                 "work", "data", "copying", "handing");
     for (enum lesson_way way = 0; way < LESSON_WAYS; way++)
         lesson_print(lesson, " %7s",
                      (const char *const[]){"threads", "gil", "copy", "shared"}[way]);
     lesson_print(lesson, "  same?  advice%s\n", lesson->colour ? "\033[0m" : "");
     for (size_t i = 0; i < count; i++) {
         const struct lesson_evidence *evidence = &cases[i].evidence;
-        lesson_print(lesson, "%-12s %8s %8s %8s %8s", cases[i].name,
+        lesson_print(lesson, "%-12s %7s %7s %7s %7s", cases[i].name,
                      lesson_time_text(evidence->task),
                      isnan(evidence->bytes) ? "-" : lesson_bytes_text(evidence->bytes),
                      known_time(evidence->transfer), known_time(evidence->handing_over));
@@ -297,7 +297,7 @@ void lesson_print_cases(struct lesson *lesson, const struct lesson_case *cases, 
         lesson,
         "  work          of one task, in the plain loop\n"
         "  data, copying what is copied for a task to a worker and back, and what that takes\n"
-        "  handover      waking up, dealing out, waiting for the last: for each task\n"
+        "  handing       over: waking up, dealing out, waiting for the last: for each task\n"
         "  threads ...   speedups, against the sequential loop, with %d worker%s\n"
         "  same?         every mode gave the sequential result\n",
         cases[0].evidence.workers, plural(cases[0].evidence.workers));

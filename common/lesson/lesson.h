@@ -97,6 +97,10 @@ bool lesson_given(const struct lesson *lesson, const void *value);
 void lesson_input(struct lesson *lesson, void *pointer, size_t count, size_t size);
 void lesson_result(struct lesson *lesson, void *pointer, size_t count, size_t size);
 
+/* For a chapter with several workloads: refuses now, before the first output, what a later prepare
+ * would find too large: inputs and results of so many tasks, bytes of each. */
+void lesson_require(struct lesson *lesson, size_t tasks, size_t input_size, size_t result_size);
+
 /* Working memory of the calling thread, at least `bytes`, aligned to 64 bytes, in the program or in
  * a worker: the same from call to call as long as it is large enough, freed when the thread ends.
  * Where there is none it ends the process with one line on standard error. */

@@ -160,7 +160,7 @@ static void ways_side_by_side(struct lesson *lesson, struct lesson_workload work
                               const struct lesson_results *modes)
 {
     struct work *work = workload.work;
-    struct lesson_way ways[] = {
+    struct lesson_variant ways[] = {
         {NULL, modes}, {"each row copied", NULL}, {"whole array to each", NULL}};
     const size_t bytes = work->shape[0] * work->row_length * sizeof *work->array;
     size_t count, most = 0;

@@ -15,7 +15,7 @@ static void print_way(struct lesson *lesson, const char *name, const struct less
     lesson_print(lesson, "\n");
 }
 
-void lesson_compare(struct lesson *lesson, const struct lesson_way *ways, size_t count,
+void lesson_compare(struct lesson *lesson, const struct lesson_variant *ways, size_t count,
                     size_t bytes)
 {
     const struct options *options = &lesson->options;

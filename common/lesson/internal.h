@@ -111,7 +111,7 @@ struct options {
     double intervals[MOST_INTERVALS]; /* of the GIL */
     size_t interval_count;
     const char *save, *json, *csv;
-    bool quiet, no_progress;
+    bool quiet, no_progress, repeats_given;
     uint64_t given; /* bit i: the chapter's option i was on the command line */
 };
 
@@ -195,7 +195,18 @@ void output_check(struct lesson *lesson);
 void output_prepare(struct lesson *lesson); /* makes the --save directory */
 void output_write(struct lesson *lesson);
 
+/* ---- command.c ------------------------------------------------------------------------------- */
+
+/* `text` with {}, {/}, {.} and {/.} replaced for the file; the caller frees it. NULL: no memory. */
+char *command_word(const char *text, const char *file);
+
 /* ---- lesson.c -------------------------------------------------------------------------------- */
+
+/* What lesson_conclude was told. */
+struct conclusion {
+    char *name, *text;
+    struct conclusion *next;
+};
 
 struct lesson {
     const struct lesson_chapter *chapter;
@@ -205,6 +216,9 @@ struct lesson {
     struct array_set *sets; /* of all workloads */
     struct array_set *preparing; /* while a workload's prepare runs */
     struct measured *measured, **last_measured;
+    struct conclusion *conclusions, **last_conclusion;
+    char *command_words; /* of lesson_command */
+    size_t *command_at;
     const char **paths; /* of the chapter's LESSON_PATHS option */
     char sizes[256];    /* the sizes that the command line gave: "--tasks 100, --size 5x5" */
     bool failed;

@@ -130,6 +130,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     struct error error;
     lesson.chapter = chapter;
     lesson.last_measured = &lesson.measured;
+    lesson.last_conclusion = &lesson.conclusions;
     occupy_standard_streams();
     if (!pool_is_spawned_worker())
         environment_prepare(argv);
@@ -168,6 +169,15 @@ int lesson_end(struct lesson *lesson)
     }
     json_decref(lesson->ladder);
     json_decref(lesson->notebook);
+    while (lesson->conclusions) {
+        struct conclusion *conclusion = lesson->conclusions;
+        lesson->conclusions = conclusion->next;
+        free(conclusion->name);
+        free(conclusion->text);
+        free(conclusion);
+    }
+    free(lesson->command_words);
+    free(lesson->command_at);
     options_free(lesson);
     return status;
 }

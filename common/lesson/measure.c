@@ -3,6 +3,7 @@
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #define MOST_GROWN     ((double)(1 << 29)) /* bytes that --seconds may let the arrays grow to */
@@ -58,12 +59,22 @@ static double own_cpu(void)
     return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
-/* CPU time of all others: the other threads of this process, and the workers. The kernel adds up
- * the time of a thread on another core only when it stops or the timer ticks, milliseconds later,
- * so this is right only while they rest. */
+/* CPU time of the programs that this process has started and waited for. */
+static double children_cpu(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_CHILDREN, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
+/* CPU time of all others: the other threads of this process, the workers, and programs that tasks
+ * have run. The kernel adds up the time of a thread on another core only when it stops or the timer
+ * ticks, milliseconds later, so this is right only while they rest. */
 static double others_cpu(struct pool *pool)
 {
-    return read_clock(CLOCK_PROCESS_CPUTIME_ID) - own_cpu() + (pool ? pool_cpu_seconds(pool) : 0.0);
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID) - own_cpu() + children_cpu() +
+           (pool ? pool_cpu_seconds(pool) : 0.0);
 }
 
 /* The CPU time that reading the clocks takes itself, which would be much of a very short run's. */

@@ -311,6 +311,7 @@ static bool parse_common_option(struct lesson *lesson, int key, const char *text
         return true;
     case 'r':
         options->repeats = (int)whole_number(lesson, "repeats", text, 1, 1000);
+        options->repeats_given = true;
         return true;
     case KEY_SECONDS:
         options->seconds = real_number(lesson, "seconds", text, 0.001, 3600.0);

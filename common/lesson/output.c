@@ -194,6 +194,11 @@ static void write_json(struct lesson *lesson, FILE *stream)
         json_pack("{s:s, s:s, s:I, s:o, s:o, s:o}", "chapter", lesson->chapter->name, "version",
                   FORKJOIN_VERSION, "seed", (json_int_t)lesson->options.seed, "machine",
                   machine(lesson), "parameters", parameters(lesson), "runs", runs);
+    json_t *conclusions = lesson->conclusions ? json_object() : NULL;
+    for (const struct conclusion *c = lesson->conclusions; c; c = c->next)
+        json_object_set_new(conclusions, c->name, json_string(c->text));
+    if (document && conclusions)
+        json_object_set_new(document, "conclusions", conclusions);
     if (!document)
         lesson_die(lesson, "--json: out of memory, or a text is not UTF-8");
     if (lesson->ladder)
@@ -203,6 +208,17 @@ static void write_json(struct lesson *lesson, FILE *stream)
     json_dumpf(document, stream, JSON_INDENT(1) | JSON_REAL_PRECISION(12));
     fputc('\n', stream);
     json_decref(document);
+}
+
+void lesson_conclude(struct lesson *lesson, const char *name, const char *text)
+{
+    struct conclusion *conclusion = lesson_allocate(lesson, 1, sizeof *conclusion);
+    conclusion->name = strdup(name);
+    conclusion->text = strdup(text);
+    if (!conclusion->name || !conclusion->text)
+        lesson_die(lesson, "out of memory");
+    *lesson->last_conclusion = conclusion;
+    lesson->last_conclusion = &conclusion->next;
 }
 
 /* ---- CSV ------------------------------------------------------------------------------------- */

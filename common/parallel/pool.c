@@ -524,6 +524,7 @@ double pool_cpu_seconds(struct pool *pool)
         if (pool->workers[i].pid > 0 && clock_getcpuclockid(pool->workers[i].pid, &clock) == 0 &&
             clock_gettime(clock, &used) == 0)
             seconds += (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
+        seconds += 1e-9 * (double)atomic_load(&pool->board->slots[i].outside_ns);
     }
     pthread_mutex_unlock(&pool->mutex);
     return seconds;

@@ -74,6 +74,10 @@ __attribute__((format(printf, 2, 3))) int pool_task_fail(struct pool_task *task,
                                                          ...);
 bool pool_task_overdue(const struct pool_task *task);
 
+/* A task that has started another program and waited for it: so much CPU time that took, which then
+ * counts as the worker's. */
+void pool_task_add_cpu(struct pool_task *task, double seconds);
+
 /* The first line of main: maps the shared memory and starts the helper. No thread may have been
  * created, no OpenMP region entered and no BLAS function called before. In a process that was
  * started as a worker ("spawn") it does not return. A second call does nothing. */
@@ -329,7 +333,8 @@ enum pool_start_method pool_start_method(const struct pool *pool);
 /* The workers' process ids into pids[pool_workers(pool)], 0 for one that is being replaced. */
 void pool_pids(struct pool *pool, pid_t *pids);
 
-/* CPU time of all workers so far, dead ones included, in seconds. */
+/* CPU time of all workers so far, dead ones and what pool_task_add_cpu said included, in seconds.
+ */
 double pool_cpu_seconds(struct pool *pool);
 
 #endif

@@ -175,6 +175,7 @@ static void run_chunk(struct worker *worker, struct job *job, struct job_slot *s
     const void *arguments[POOL_MAX_COLUMNS];
     struct pool_task task; /* its message is long, and nearly never used */
     task.slot = NULL;
+    task.own = worker->slot;
     task.message[0] = '\0';
 
     for (size_t i = first + atomic_load_explicit(completed, memory_order_relaxed); i < end; i++) {
@@ -260,6 +261,11 @@ static void add(_Atomic uint64_t *counter, uint64_t value)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + value,
                           memory_order_relaxed);
+}
+
+void pool_task_add_cpu(struct pool_task *task, double seconds)
+{
+    add(&task->own->outside_ns, (uint64_t)(1e9 * seconds));
 }
 
 /* Wakes threads of the parent that sleep. The fence orders what was stored before against their
@@ -430,7 +436,7 @@ static int initialize(struct worker *worker)
 {
     struct board *board = worker->board;
     const void *arguments[] = {board->initializer_argument};
-    struct pool_task task = {.slot = NULL};
+    struct pool_task task = {.slot = NULL, .own = worker->slot};
     if (board->initializer[0] == '\0')
         return 0;
     pool_function *initializer = pool_find(board->initializer);

@@ -6,10 +6,10 @@ WEIGHTS = 65088  # bytes
 
 CHAPTER = Chapter(
     counts=lambda n: {"--images": n},
-    arrays={"conv1_w.npy": ("<f4", lambda o: (16, 1, 3, 3)),
+    arrays={"images.npy": ("<f4", lambda o: (o["--images"], 1, 28, 28)),
+            "conv1_w.npy": ("<f4", lambda o: (16, 1, 3, 3)),
             "conv2_w.npy": ("<f4", lambda o: (32, 16, 3, 3)),
             "fc_w.npy": ("<f4", lambda o: (1152, 10)),
-            "images.npy": ("<f4", lambda o: (o["--images"], 1, 28, 28)),
             "logits.npy": ("<f4", lambda o: (o["--images"], 10))},
     inputs=("conv1_w.npy", "conv2_w.npy", "fc_w.npy", "images.npy"),
     oracle=({"--images": 2}, {"--images": 150}),

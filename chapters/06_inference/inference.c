@@ -228,14 +228,13 @@ int main(int argc, char **argv)
             lesson_measure(lesson, &ways[way]);
     const struct cnn_weights *w = &model.weights;
     const size_t n = work.images;
+    lesson_save(lesson, "images.npy", NPY_FLOAT32, 4, (size_t[]){n, 1, 28, 28}, work.pixels);
     lesson_save(lesson, "conv1_w.npy", NPY_FLOAT32, 4, (size_t[]){16, 1, 3, 3}, w->conv1);
     lesson_save(lesson, "conv2_w.npy", NPY_FLOAT32, 4, (size_t[]){32, 16, 3, 3}, w->conv2);
     lesson_save(lesson, "fc_w.npy", NPY_FLOAT32, 2, (size_t[]){CNN_FEATURES, LOGITS}, w->fc);
-    lesson_save(lesson, "images.npy", NPY_FLOAT32, 4, (size_t[]){n, 1, 28, 28}, work.pixels);
     lesson_save(lesson, "logits.npy", NPY_FLOAT32, 2, (size_t[]){n, LOGITS}, work.logits);
     work.images = asked;
     compare(lesson, ways, &work);
-
     const size_t tasks = asked < 25 ? 1 : asked / 25;
     struct lesson_workload batches = ways[ONCE];
     model.version = CNN_IM2COL;

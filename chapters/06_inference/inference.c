@@ -1,4 +1,4 @@
-/* 06_inference - a trained network for many images: one by one, in a pool, or all at once
+/* 06_inference - a neural network for many images: one by one, in a pool, or all at once
  *
  * A small CNN makes ten numbers of each image of 28 x 28 pixels, image by image in all four ways,
  * where processes get the model with every image, or once; then all images as one batch, on one
@@ -195,7 +195,7 @@ int main(int argc, char **argv)
         {"conv", "naive|einsum|im2col|direct", "how to convolve (default: direct)", LESSON_CHOICE,
          &shown, 0, 0},
         {0}};
-    const struct lesson_chapter chapter = {"06_inference", "A trained network", options};
+    const struct lesson_chapter chapter = {"06_inference", "A neural network", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
     lesson_isa(lesson, kernels_isa());
     const size_t asked = work.images;

@@ -1,4 +1,4 @@
-/* 06_inference - a trained network for many images: one by one, in a pool, or all at once
+/* 06_inference - a neural network for many images: one by one, in a pool, or all at once
  *
  * A small CNN makes ten numbers of each image of 28 x 28 pixels, image by image in all four ways,
  * where processes get the model with every image, or once; then all images as one batch, on one
@@ -195,7 +195,7 @@ int main(int argc, char **argv)
         {"conv", "naive|einsum|im2col|direct", "how to convolve (default: direct)", LESSON_CHOICE,
          &shown, 0, 0},
         {0}};
-    const struct lesson_chapter chapter = {"06_inference", "A trained network", options};
+    const struct lesson_chapter chapter = {"06_inference", "A neural network", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
     lesson_isa(lesson, kernels_isa());
     const size_t asked = work.images;
@@ -228,14 +228,13 @@ int main(int argc, char **argv)
             lesson_measure(lesson, &ways[way]);
     const struct cnn_weights *w = &model.weights;
     const size_t n = work.images;
+    lesson_save(lesson, "images.npy", NPY_FLOAT32, 4, (size_t[]){n, 1, 28, 28}, work.pixels);
     lesson_save(lesson, "conv1_w.npy", NPY_FLOAT32, 4, (size_t[]){16, 1, 3, 3}, w->conv1);
     lesson_save(lesson, "conv2_w.npy", NPY_FLOAT32, 4, (size_t[]){32, 16, 3, 3}, w->conv2);
     lesson_save(lesson, "fc_w.npy", NPY_FLOAT32, 2, (size_t[]){CNN_FEATURES, LOGITS}, w->fc);
-    lesson_save(lesson, "images.npy", NPY_FLOAT32, 4, (size_t[]){n, 1, 28, 28}, work.pixels);
     lesson_save(lesson, "logits.npy", NPY_FLOAT32, 2, (size_t[]){n, LOGITS}, work.logits);
     work.images = asked;
     compare(lesson, ways, &work);
-
     const size_t tasks = asked < 25 ? 1 : asked / 25;
     struct lesson_workload batches = ways[ONCE];
     model.version = CNN_IM2COL;

@@ -196,8 +196,8 @@ def logits_by_loops(image, conv1, conv2, fc):
 
 
 def test_final_benchmark_against_formulas():
-    for seed, images, shape, order, cnn, loops in ((42, 3, (20, 13), 5, 2, 2), (7, 1, (9, 9), 1, 1, 0),
-                                                   (0, 2, (5, 6), 23, 8, 9)):
+    for seed, images, shape, order, cnn, loops in (
+            (42, 3, (20, 13), 5, 2, 2), (7, 1, (9, 9), 1, 1, 0), (0, 2, (5, 6), 23, 8, 9)):
         report, saved = run_saved("09", "--seed", seed, "--images", images, "--size",
                                   "{}x{}".format(*shape), "--order", order, "--cnn-images", cnn,
                                   "--python-images", loops)

@@ -4,9 +4,11 @@
  *
  * INPUT is float32. KERNEL is edges or edges_naive (of a height x width image; OUTPUT is float32),
  * sum or sum_naive (of all elements; float64), product_sum or product_sum_naive (of a square
- * matrix; float64).
+ * matrix; float64), or cnn_naive, cnn_einsum, cnn_im2col or cnn_direct (of the weights of the
+ * network and then images, in one row; float32).
  */
 #include "common/data/npy.h"
+#include "common/kernels/cnn.h"
 #include "common/kernels/kernels.h"
 #include <stdlib.h>
 
@@ -53,6 +55,30 @@ static int write_sum(const char *path, const struct npy_array *input, int naive)
     return npy_write(path, NPY_FLOAT64, 0, NULL, &total, &error);
 }
 
+static int write_logits(const char *path, const struct npy_array *input, const char *version_name)
+{
+    const struct cnn_weights *const weights = input->data;
+    const size_t n = (input->shape[0] - CNN_WEIGHTS) / CNN_PIXELS;
+    enum cnn_version version = 0;
+    while (version < CNN_VERSIONS && strcmp(version_name, cnn_version_name(version)) != 0)
+        version++;
+    if (version == CNN_VERSIONS)
+        return error_set(&error, ERROR_INVALID, "there is no version %s", version_name);
+    float *const logits = calloc(n * CNN_CLASSES + 1, sizeof *logits);
+    float *const scratch = aligned_alloc(64, cnn_scratch(version, n) * sizeof *scratch + 64);
+    int status = -1;
+    if (!logits || !scratch) {
+        error_set(&error, ERROR_MEMORY, "no memory for %zu images", n);
+        goto cleanup;
+    }
+    cnn_forward(logits, version, weights, (const float *)(weights + 1), scratch, n);
+    status = npy_write(path, NPY_FLOAT32, 2, (size_t[]){n, CNN_CLASSES}, logits, &error);
+cleanup:
+    free(scratch);
+    free(logits);
+    return status;
+}
+
 static int run(const char *kernel, const char *from, const char *to)
 {
     struct npy_array input;
@@ -68,6 +94,9 @@ static int run(const char *kernel, const char *from, const char *to)
         status = write_product_sum(to, &input, naive);
     else if (strncmp(kernel, "sum", 3) == 0)
         status = write_sum(to, &input, naive);
+    else if (strncmp(kernel, "cnn_", 4) == 0 && input.dimensions == 1 &&
+             input.shape[0] >= CNN_WEIGHTS)
+        status = write_logits(to, &input, kernel + 4);
     else
         status = error_set(&error, ERROR_INVALID, "%s cannot be run on %s", kernel, from);
     free(input.data);

@@ -123,6 +123,35 @@ def check_sums(room, seed):
             compare(total, expected, f"{kernel} of order {order}, seed {seed}")
 
 
+def forward(image, conv1, conv2, fc):
+    """The notebook's CNN, corrected, in float64: (28, 28) to its 10 logits."""
+    def convolve(x, weights):
+        patches = np.lib.stride_tricks.as_strided(
+            x, (x.shape[0], 3, 3, x.shape[1] - 2, x.shape[2] - 2), x.strides + x.strides[1:])
+        return np.einsum("cijhw,ocij->ohw", patches, weights)
+
+    def pool(x):
+        x = np.maximum(0, x)
+        return x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2] // 2, 2).max(axis=(2, 4))
+
+    padded = np.pad(image, 1)[np.newaxis]
+    return pool(convolve(pool(convolve(padded, conv1)), conv2)).ravel() @ fc
+
+
+def check_cnn(room, seed):
+    random = np.random.RandomState(seed)
+    weights = [(random.randn(*shape).astype(np.float32) * 0.1)
+               for shape in ((16, 1, 3, 3), (32, 16, 3, 3), (1152, 10))]
+    for n in [0, 1, 2, 11]:
+        images = random.randn(n, 28, 28).astype(np.float32)
+        expected = [forward(image, *(w.astype(np.float64) for w in weights))
+                    for image in images.astype(np.float64)]
+        kernels = ["cnn_naive", "cnn_einsum", "cnn_im2col", "cnn_direct"]
+        row = np.concatenate([array.ravel() for array in (*weights, images)])
+        for kernel, logits in run_kernels(room, kernels, row).items():
+            compare(logits, np.reshape(expected, (n, 10)), f"{kernel} of {n} images, seed {seed}")
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="kernels_oracle.") as room:
         for i, size in enumerate(SIZES):
@@ -132,6 +161,7 @@ def main():
                 check_edges(room, seed, size, preprocess_image_slices)
         for seed in SEEDS:
             check_sums(room, seed)
+            check_cnn(room, seed)
     print(f"{failures} failed, with NumPy {np.__version__}")
     sys.exit(1 if failures else 0)
 

@@ -32,6 +32,7 @@ WORKERS = [2, 1, 3, 7]
 SMALL = {"01": ["--tasks", 3, "--iterations", 10], "02": ["--tasks", 3, "--iterations", 10],
          "03": ["--light-tasks", 3, "--matrices", 2, "--order", 4],
          "04": ["--images", 2, "--size", 6],
+         "06": ["--images", 2],
          "09": ["--images", 2, "--size", 6, "--order", 4, "--cnn-images", 4]}
 
 
@@ -176,23 +177,47 @@ def test_image_filters_against_one_kernel():
             check(report["python_s_per_image"] is None, "python_s_per_image")
 
 
-def logits_by_loops(image, conv1, conv2, fc):
-    """The network on one 28x28 image, as sums over single numbers."""
-    def convolved_and_pooled(planes, weights):
-        side = len(planes[0]) - 2
-        result = []
-        for kernel in weights:
-            plane = [[max(0.0, sum(k[i][j] * p[y + i][x + j] for k, p in zip(kernel, planes)
-                                   for i in range(3) for j in range(3)))
-                      for x in range(side)] for y in range(side)]
-            result.append([[max(plane[y][x], plane[y][x + 1], plane[y + 1][x], plane[y + 1][x + 1])
-                            for x in range(0, side, 2)] for y in range(0, side, 2)])
-        return result
+def logits_tap_by_tap(images, conv1, conv2, fc):
+    """Each layer as a sum over the places of its kernel, of whole images shifted against each
+    other, a channel at a time; pooled by comparing the four corners."""
+    def layer(x, weights):
+        side = x.shape[2] - 2
+        out = np.zeros((len(x), len(weights), side, side))
+        for (o, c, i, j), weight in np.ndenumerate(weights):
+            out[:, o] += weight * x[:, c, i:i + side, j:j + side]
+        corners = [out[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        return np.maximum.reduce([np.zeros_like(corners[0]), *corners])
 
-    padded = [[0.0] * 30] + [[0.0, *row, 0.0] for row in image] + [[0.0] * 30]
-    planes = convolved_and_pooled(convolved_and_pooled([padded], conv1), conv2)
-    features = [value for plane in planes for row in plane for value in row]
-    return [math.fsum(f * w for f, w in zip(features, column)) for column in zip(*fc)]
+    padded = np.zeros((len(images), 1, 30, 30))
+    padded[:, :, 1:29, 1:29] = images
+    features = layer(layer(padded, conv1), conv2)
+    return np.array([[math.fsum(column * image.ravel()) for column in fc.T] for image in features])
+
+
+def test_inference_tap_by_tap():
+    shapes = {"conv1_w": (16, 1, 3, 3), "conv2_w": (32, 16, 3, 3), "fc_w": (1152, 10)}
+    for seed, n in (42, 4), (5, 1):
+        report, saved = run_saved("06", "--seed", seed, "--images", n)
+        check(sorted(saved) == ["conv1_w", "conv2_w", "fc_w", "images", "logits"], f"{saved}")
+        sizes = [math.prod(shape) for shape in shapes.values()]
+        stream = normal_stream(seed, sum(sizes) + n * 784).astype(np.float32)
+        *parts, images = np.split(stream, np.cumsum(sizes))
+        weights = [part.reshape(shape) * np.float32(0.1)
+                   for part, shape in zip(parts, shapes.values())]
+        for (name, _), array in zip(shapes.items(), weights):
+            check_array(saved[name], array, "float32")
+        images = images.reshape(n, 1, 28, 28)
+        check_array(saved["images"], images, "float32")
+        check_array(saved["logits"], logits_tap_by_tap(images, *(w.astype(np.float64)
+                                                                 for w in weights)),
+                    "float32", 1e-6, 1e-6)
+        check_runs(report, "model_each_time", n)
+        rows = {row["workload"]: row for row in report["runs"] if row["mode"] == "sequential"}
+        check(set(rows) == {"model_each_time", "model_once", "batched", "batched_optimized"},
+              f"{rows}")
+        check([row["workers"] for row in report["runs"]
+               if (row["workload"], row["mode"]) == ("model_once", "processes")] == WORKERS, "once")
+        check(report["bytes_pickled"] > 65088 + 3136, "bytes_pickled")
 
 
 def test_final_benchmark_against_formulas():
@@ -221,10 +246,9 @@ def test_final_benchmark_against_formulas():
         a, b = pieces["matmul_a"].tolist(), pieces["matmul_b"].tolist()
         exact = [[math.fsum(x * y for x, y in zip(row, column)) for column in zip(*b)] for row in a]
         check_array(saved["matmul_c"], np.array(exact), "float64", 1e-12, 1e-12)
-        weights = [pieces[name].tolist() for name in ("conv1_w", "conv2_w", "fc_w")]
-        for image, logits in list(zip(pieces["cnn_images"], saved["logits"]))[:2]:
-            check_array(logits, np.array(logits_by_loops(image[0].tolist(), *weights)), "float32",
-                        1e-5, 1e-6)
+        weights = [pieces[name].astype(np.float64) for name in ("conv1_w", "conv2_w", "fc_w")]
+        check_array(saved["logits"], logits_tap_by_tap(pieces["cnn_images"], *weights), "float32",
+                    1e-5, 1e-6)
         check_runs(report, "numpy_slices", images)
         check_runs(report, "product", min(max(WORKERS), order))
         check_runs(report, "inference", min(max(WORKERS), cnn))
@@ -280,6 +304,7 @@ def test_wrong_command_lines():
                   "--order=1000000"],
            "04": ["--images=0", "--size=4", "--size=4x9", "--size=9x", "--size=9x9x9", "--size=-9",
                   "--size=1000000", "--python-images=-1"],
+           "06": ["--images=0", "--images=-1", "--images=two", "--images=10000000", "--input=x"],
            "09": ["--images=0", "--size=4", "--size=9x9x9", "--size=1000000", "--order=0",
                   "--order=-1", "--order=2x2", "--order=1000000", "--cnn-images=0",
                   "--cnn-images=10000000", "--python-images=-1", "--python-images=x"]}
@@ -300,6 +325,7 @@ def test_places_that_cannot_be_written():
         for option in "--save", "--json":
             with tempfile.NamedTemporaryFile() as file:
                 small = {"03": ["--order", 3], "04": ["--size", 5],
+                         "06": ["--images", 2],
                          "09": ["--size", 5, "--order", 3, "--cnn-images", 2]}.get(chapter, [])
                 ran = run(chapter, option, file.name + "/inside", *small)
                 check(ran.returncode == 1 and ran.stderr.count("\n") == 1,

@@ -16,7 +16,7 @@
 #include <string.h>
 
 enum {
-    BLOCK = 32, /* images worked on together */
+    BLOCK = 8, /* images worked on together: few enough for their patches to stay in the cache */
     PADDED = CNN_SIDE + 2,
     SIDE1 = CNN_SIDE / 2, /* after the first pool */
     SIDE2 = SIDE1 - 2,    /* after the second convolution */
@@ -89,17 +89,20 @@ static void maxpool(float *restrict out, const float *restrict x, size_t planes,
     }
 }
 
-/* logits[n][10] = features[n][1152] . weights[1152][10] */
-static void fully_connected(float *restrict logits, const float *restrict features,
-                            const float weights[restrict CNN_FEATURES][CNN_CLASSES], size_t n)
+/* logits[n][10] = features[n][1152] . weights[1152][10]. So many additions are made in double, or
+ * the versions would differ by the order of them. */
+EACH_ISA static void fully_connected(float *restrict logits, const float *restrict features,
+                                     const float weights[restrict CNN_FEATURES][CNN_CLASSES],
+                                     size_t n)
 {
-    for (size_t image = 0; image < n; image++)
-        for (size_t k = 0; k < CNN_CLASSES; k++) {
-            float total = 0;
-            for (size_t f = 0; f < CNN_FEATURES; f++)
-                total += features[image * CNN_FEATURES + f] * weights[f][k];
-            logits[image * CNN_CLASSES + k] = total;
-        }
+    for (size_t image = 0; image < n; image++) {
+        double totals[CNN_CLASSES] = {0};
+        for (size_t f = 0; f < CNN_FEATURES; f++)
+            for (size_t k = 0; k < CNN_CLASSES; k++)
+                totals[k] += (double)features[image * CNN_FEATURES + f] * (double)weights[f][k];
+        for (size_t k = 0; k < CNN_CLASSES; k++)
+            logits[image * CNN_CLASSES + k] = (float)totals[k];
+    }
 }
 
 /* ---- Naive ----------------------------------------------------------------------------------- */
@@ -241,7 +244,7 @@ static void forward_im2col(float *logits, const struct cnn_weights *weights, con
         for (size_t image = 0; image < n; image++)
             memcpy(maps + (image * CNN_CHANNELS2 + c) * place, pooled + (c * n + image) * place,
                    place * sizeof *maps);
-    product(logits, maps, weights->fc[0], n, CNN_CLASSES, CNN_FEATURES);
+    fully_connected(logits, maps, weights->fc, n);
 }
 
 /* ---- All of them ----------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@ enum {
     SIDE1 = CNN_SIDE / 2, /* after the first pool */
     SIDE2 = SIDE1 - 2,    /* after conv2, whose tile is a row */
     SIDE3 = SIDE2 / 2,    /* after the second pool */
+    PLACES3 = SIDE3 * SIDE3,
     BLOCKS2 = CNN_CHANNELS2 / LANES,
     FC_IMAGES = 4, /* images that share a pass over the weights */
     FC_CHAINS = 4, /* sums for each of them that do not wait for each other */
@@ -44,33 +45,9 @@ void cnn_pack(struct cnn_packed *packed, const struct cnn_weights *weights)
             }
     memset(packed->fc, 0, sizeof packed->fc);
     for (size_t c = 0; c < CNN_CHANNELS2; c++)
-        for (size_t place = 0; place < SIDE3 * SIDE3; place++)
-            memcpy(packed->fc[place * CNN_CHANNELS2 + c], weights->fc[c * SIDE3 * SIDE3 + place],
+        for (size_t place = 0; place < PLACES3; place++)
+            memcpy(packed->fc[place * CNN_CHANNELS2 + c], weights->fc[c * PLACES3 + place],
                    sizeof weights->fc[0]);
-}
-
-/* out[pixels][LANES]: a piece of a row of a 3x3 convolution of in[..][width][channels]. pixels and
- * channels are constants where this is inlined, so the sums have a register each. */
-INLINED void convolve_tile(float (*restrict out)[LANES], const float *restrict in,
-                           const float *restrict weights, size_t pixels, size_t channels,
-                           size_t width)
-{
-    _Alignas(64) float sums[TILE1][LANES] = {{0}};
-    for (size_t i = 0; i < 3; i++)
-        for (size_t j = 0; j < 3; j++)
-            for (size_t c = 0; c < channels; c++) {
-                const float *const value = in + (i * width + j) * channels + c;
-                const float *const weight = weights + ((i * 3 + j) * channels + c) * LANES;
-#pragma GCC unroll 16
-                for (size_t p = 0; p < pixels; p++)
-#pragma omp simd
-                    for (size_t o = 0; o < LANES; o++)
-                        sums[p][o] += value[p * channels] * weight[o];
-            }
-    for (size_t p = 0; p < pixels; p++)
-#pragma omp simd
-        for (size_t o = 0; o < LANES; o++)
-            out[p][o] = sums[p][o];
 }
 
 /* As np.maximum: a NaN on either side stays. */
@@ -79,16 +56,35 @@ INLINED float maximum(float a, float b)
     return a > b || a != a ? a : b;
 }
 
-/* pooled[count] with so many floats from one to the next, from two rows[2 count][LANES]. */
-INLINED void relu_and_pool(float *restrict pooled, size_t stride, float (*restrict upper)[LANES],
-                           float (*restrict lower)[LANES], size_t count)
+/* Convolution, relu and pool: pooled[pixels / 2], each of LANES floats and so many from one to the
+ * next, from two rows of `pixels` places of a 3x3 convolution of in[4][width][channels]. A row of
+ * the kernel with all its channels, 3 * channels taps, is contiguous in both. Where this is inlined
+ * pixels and channels are constants, and each of the sums has a register. */
+INLINED void convolve_tile(float *restrict pooled, size_t stride, const float *restrict in,
+                           const float *restrict weights, size_t pixels, size_t channels,
+                           size_t width)
 {
-    for (size_t p = 0; p < count; p++)
+    float sums[2][TILE1][LANES] = {{{0}}};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t tap = 0; tap < 3 * channels; tap++) {
+            const float *const value = in + i * width * channels + tap;
+            const float *const weight = weights + (i * 3 * channels + tap) * LANES;
+#pragma GCC unroll 2
+            for (size_t row = 0; row < 2; row++)
+#pragma GCC unroll 16
+                for (size_t p = 0; p < pixels; p++)
 #pragma omp simd
-        for (size_t o = 0; o < LANES; o++)
-            pooled[p * stride + o] = maximum(maximum(maximum(upper[2 * p][o], upper[2 * p + 1][o]),
-                                                     maximum(lower[2 * p][o], lower[2 * p + 1][o])),
-                                             0);
+                    for (size_t o = 0; o < LANES; o++)
+                        sums[row][p][o] += value[(row * width + p) * channels] * weight[o];
+        }
+#pragma GCC unroll 8
+    for (size_t p = 0; p < pixels / 2; p++)
+#pragma omp simd
+        for (size_t o = 0; o < LANES; o++) {
+            const float upper = maximum(sums[0][2 * p][o], sums[0][2 * p + 1][o]);
+            const float lower = maximum(sums[1][2 * p][o], sums[1][2 * p + 1][o]);
+            pooled[p * stride + o] = maximum(maximum(upper, lower), 0);
+        }
 }
 
 /* features[6][6][32] of an image. */
@@ -97,25 +93,18 @@ INLINED void convolve_image(float *restrict features, const struct cnn_packed *r
 {
     _Alignas(64) float padded[PADDED][PADDED] = {{0}};
     _Alignas(64) float pooled[SIDE1][SIDE1][LANES];
-    _Alignas(64) float rows[2][CNN_SIDE][LANES];
 
     for (size_t y = 0; y < CNN_SIDE; y++)
         memcpy(&padded[y + 1][1], image + y * CNN_SIDE, CNN_SIDE * sizeof *image);
-    for (size_t y = 0; y < SIDE1; y++) {
-        for (size_t row = 0; row < 2; row++)
-            for (size_t x = 0; x < CNN_SIDE; x += TILE1)
-                convolve_tile(&rows[row][x], &padded[2 * y + row][x], packed->conv1[0][0][0], TILE1,
-                              1, PADDED);
-        relu_and_pool(pooled[y][0], LANES, rows[0], rows[1], SIDE1);
-    }
+    for (size_t y = 0; y < SIDE1; y++)
+        for (size_t x = 0; x < SIDE1; x += TILE1 / 2)
+            convolve_tile(pooled[y][x], LANES, &padded[2 * y][2 * x], packed->conv1[0][0][0], TILE1,
+                          1, PADDED);
     for (size_t y = 0; y < SIDE3; y++)
-        for (size_t block = 0; block < BLOCKS2; block++) {
-            for (size_t row = 0; row < 2; row++)
-                convolve_tile(rows[row], pooled[2 * y + row][0], packed->conv2[block][0][0][0],
-                              SIDE2, CNN_CHANNELS1, SIDE1);
-            relu_and_pool(features + y * SIDE3 * CNN_CHANNELS2 + block * LANES, CNN_CHANNELS2,
-                          rows[0], rows[1], SIDE3);
-        }
+        for (size_t block = 0; block < BLOCKS2; block++)
+            convolve_tile(features + y * SIDE3 * CNN_CHANNELS2 + block * LANES, CNN_CHANNELS2,
+                          pooled[2 * y][0], packed->conv2[block][0][0][0], SIDE2, CNN_CHANNELS1,
+                          SIDE1);
 }
 
 /* logits[images][10] from features[images][1152]; feature f goes to chain f % FC_CHAINS, however

@@ -853,7 +853,7 @@ START_TEST(a_ladder_multiplies)
     };
     char output[sizeof outcome->output];
     ck_assert_int_eq(outcome->status, 0);
-    strcpy(output, outcome->output);
+    memcpy(output, outcome->output, sizeof output);
     for (char *c = output; *c; c++) /* wherever lines are broken */
         *c = *c == '\n' ? ' ' : *c;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)

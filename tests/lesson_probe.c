@@ -1,7 +1,8 @@
 /* lesson_probe.c - the smallest whole chapter, for tests/test_lesson.c.
  *
  * It has one option of each kind, and one workload in all modes: the cubes of some numbers. With
- * --wrong MODE one mode computes something else, or (with "threads-nothing") nothing at all.
+ * --wrong MODE one mode computes something else, or (with "threads-nothing") nothing at all. With
+ * --ladder two more workloads are measured in turns, and there is a ladder of made-up times.
  */
 #include "common/lesson/lesson.h"
 #include <signal.h>
@@ -98,8 +99,40 @@ static void prepare(struct lesson *lesson, void *data)
         work->numbers[i] = (int64_t)(i % 1000) + work->add;
 }
 
+/* Two workloads whose cubes differ, each with a work of its own; and a notebook that is not there.
+ */
+static void climb(struct lesson *lesson, const struct lesson_workload *workload)
+{
+    static const struct lesson_rung rungs[] = {
+        {"start", NULL, "nothing", 8.0, -1},        {"middle", "algorithm", "less work", 4.0, 0},
+        {"upper", "batch", "the same", 4.0, 1},     {"threads", "parallel", "cores", 1.0, 2},
+        {"processes", "parallel", "cores", 0.5, 2},
+    };
+    static const char *const order[] = {"algorithm", "vectorise", "batch", "parallel", NULL};
+    struct work works[2] = {{.tasks = 100, .add = 1}, {.tasks = 50, .add = 2}};
+    struct lesson_workload both[2] = {*workload, *workload};
+    const struct lesson_results *results[2];
+    struct error error;
+    for (int i = 0; i < 2; i++) {
+        both[i].name = i == 0 ? "first" : "second";
+        both[i].work = &works[i];
+        both[i].tasks = &works[i].tasks;
+        both[i].grow = NULL;
+    }
+    lesson_measure_in_turns(lesson, both, 2, results);
+    for (int i = 0; i < 2; i++)
+        if (results[i]->figures[0].tasks != works[i].tasks ||
+            works[i].cubes[3] != cube(3 + works[i].add))
+            lesson_die(lesson, "workload %d of two in turns is wrong", i);
+    if (lesson_notebook(lesson, (const char *const[]){"--none", NULL}, 1.0, &error))
+        lesson_die(lesson, "a notebook that is not there gave a report");
+    lesson_paragraph(lesson, "Notebook: %s.", error.message);
+    lesson_ladder(lesson, "A ladder", "step", rungs, 5, order);
+}
+
 int main(int argc, char **argv)
 {
+    bool ladder = false;
     struct work work = {.tasks = 100, .add = -7};
     size_t shape[2] = {128, 64}, volume[3] = {5, 6, 7};
     double part = 0.5;
@@ -121,6 +154,7 @@ int main(int argc, char **argv)
         {"wrong", "MODE", "make this mode fail", LESSON_PATH, &wrong, 0, 0},
         {"input", "PATH...", "some paths", LESSON_PATHS, &input, 0, 0},
         {"kill-worker", NULL, "kill a worker", LESSON_FLAG, &kill_workers, 0, 0},
+        {"ladder", NULL, "climb a ladder", LESSON_FLAG, &ladder, 0, 0},
         {0}};
     const struct lesson_chapter chapter = {"00_lesson_probe", "A probe of the lesson", options};
     struct lesson *lesson = the_lesson = lesson_begin(argc, argv, &chapter);
@@ -138,6 +172,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < work.tasks && !wrong; i++) /* afterwards: the sequential results */
         if (work.cubes[i] != cube(work.numbers[i]))
             lesson_die(lesson, "cube %zu is wrong after lesson_measure", i);
+    if (ladder)
+        climb(lesson, &workload);
     lesson_save(lesson, "cubes.npy", NPY_INT64, 1, (const size_t[]){work.tasks}, work.cubes);
     if (sleep_milliseconds > 0)
         usleep((useconds_t)(1000 * sleep_milliseconds));

@@ -357,6 +357,24 @@ static void expect_why(const struct lesson_figures *figures, int cores, const ch
     free(text);
 }
 
+START_TEST(numbers_of_a_report)
+{
+    json_t *report =
+        json_loads("{\"a\": 2, \"b\": {\"c\": [1.5, [7], \"x\", null]}, \"0\": 3}", 0, NULL);
+    ck_assert_ptr_nonnull(report);
+    ck_assert_double_eq(lesson_notebook_number(report, "a"), 2);
+    ck_assert_double_eq(lesson_notebook_number(report, "0"), 3);
+    ck_assert_double_eq(lesson_notebook_number(report, "b.c.0"), 1.5);
+    ck_assert_double_eq(lesson_notebook_number(report, "b.c.1.0"), 7);
+    static const char *const none[] = {"",      "A",    "b",   "b.c", "b.c.2", "b.c.3", "b.c.4",
+                                       "b.c.x", "b.c.", "a.a", "a.0", ".",     "b..c.0"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        ck_assert_msg(isnan(lesson_notebook_number(report, none[i])), "'%s'", none[i]);
+    ck_assert_double_nan(lesson_notebook_number(NULL, "a"));
+    json_decref(report);
+}
+END_TEST
+
 START_TEST(reasons_follow_from_the_figures)
 {
     struct lesson_figures f = figures_of(LESSON_THREADS, 2, 0.51, 1.0, 1.0);
@@ -739,9 +757,10 @@ START_TEST(json_has_everything)
     ck_assert_ptr_nonnull(
         strstr(machine_text(document, "blas"), machine_text(document, "blas_core")));
     json_t *expected = json_pack(
-        "{s:i, s:i, s:i, s:[i, i], s:[i, i, i], s:f, s:s, s:n, s:n, s:n, s:[s, s, s], s:b}",
+        "{s:i, s:i, s:i, s:[i, i], s:[i, i, i], s:f, s:s, s:n, s:n, s:n, s:[s, s, s], s:b, s:b}",
         "tasks", 1001, "add", -3, "small_number", 0, "size", 9, 8, "volume", 6, 7, 8, "part", 0.25,
-        "answer", "maybe", "say", "output", "wrong", "input", "a", "b", "c", "kill_worker", 0);
+        "answer", "maybe", "say", "output", "wrong", "input", "a", "b", "c", "kill_worker", 0,
+        "ladder", 0);
     ck_assert(json_equal(parameters, expected));
     json_decref(expected);
     json_array_foreach(json_object_get(document, "runs"), i, run)
@@ -812,6 +831,47 @@ START_TEST(seconds_change_the_size)
     const json_int_t tasks =
         json_integer_value(json_object_get(json_object_get(document, "parameters"), "tasks"));
     ck_assert_int_gt(tasks, 10000); /* from 100: far more, on any machine */
+    json_decref(document);
+}
+END_TEST
+
+START_TEST(a_ladder_multiplies)
+{
+    const struct outcome *outcome = shell("$P --ladder -r 2 -w 2");
+    static const char *const texts[] = {
+        "start                            8.00 s           -       1.00x  nothing",
+        "middle                           4.00 s       2.00x       2.00x  less work",
+        "upper                            4.00 s       1.00x       2.00x  the same",
+        "threads                          1.00 s       4.00x       8.00x  cores",
+        "processes                        500 ms       8.00x       16.0x  cores",
+        "; processes: as upper",
+        " From start to processes: 16.0x = algorithm 2.00x (25 %) * batch 1.00x (0 %) * parallel "
+        "8.00x (75 %). In brackets",
+        "order, algorithm > batch > parallel, did not hold in this run: parallel 8.00x > algorithm "
+        "2.00x > batch 1.00x. ",
+        " Notebook: chapters/00_lesson_probe/notebook.py is neither above the program nor in /",
+    };
+    char output[sizeof outcome->output];
+    ck_assert_int_eq(outcome->status, 0);
+    memcpy(output, outcome->output, sizeof output);
+    for (char *c = output; *c; c++) /* wherever lines are broken */
+        *c = *c == '\n' ? ' ' : *c;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        ck_assert_msg(strstr(output, texts[i]) != NULL, "no '%s'", texts[i]);
+    json_t *document = probe_json("$P --ladder -r 2 -w 2 --json -");
+    ck_assert_double_eq(lesson_notebook_number(document, "ladder.4.product"), 16.0);
+    ck_assert_double_eq(lesson_notebook_number(document, "ladder.4.factor"), 8.0);
+    ck_assert_double_eq(lesson_notebook_number(document, "ladder.0.task_s"), 8.0);
+    ck_assert_ptr_nonnull(
+        json_string_value(json_object_get(json_object_get(document, "notebook"), "error")));
+    /* the sequential rows of "cubes", "first" and "second" */
+    json_t *runs = json_object_get(document, "runs");
+    const size_t each = json_array_size(runs) / 3;
+    ck_assert_uint_eq(json_array_size(runs), 3 * each);
+    ck_assert_str_eq(json_string_value(json_object_get(json_array_get(runs, each), "workload")),
+                     "first");
+    ck_assert_str_eq(json_string_value(json_object_get(json_array_get(runs, 2 * each), "workload")),
+                     "second");
     json_decref(document);
 }
 END_TEST
@@ -986,6 +1046,7 @@ static Suite *lesson_suite(void)
     tcase_add_test(functions, memory_is_known);
     tcase_add_test(functions, blas_candidates);
     tcase_add_test(functions, this_blas_is_right);
+    tcase_add_test(functions, numbers_of_a_report);
     tcase_add_test(functions, reasons_follow_from_the_figures);
     tcase_add_test(programs, bad_command_lines_say_one_line_and_write_nothing);
     tcase_add_test(programs, places_that_cannot_be_written_fail_at_once);
@@ -997,6 +1058,7 @@ static Suite *lesson_suite(void)
     tcase_add_test(programs, several_intervals_make_several_rows);
     tcase_add_test(programs, files_are_written);
     tcase_add_test(programs, seconds_change_the_size);
+    tcase_add_test(programs, a_ladder_multiplies);
     tcase_add_test(programs, wrong_results_are_found);
     tcase_add_test(programs, start_methods);
     tcase_add_test(programs, a_killed_worker_is_told_and_made_up_for);

@@ -221,8 +221,8 @@ def test_inference_tap_by_tap():
 
 
 def test_final_benchmark_against_formulas():
-    for seed, images, shape, order, cnn, loops in ((42, 3, (20, 13), 5, 2, 2), (7, 1, (9, 9), 1, 1, 0),
-                                                   (0, 2, (5, 6), 23, 8, 9)):
+    for seed, images, shape, order, cnn, loops in (
+            (42, 3, (20, 13), 5, 2, 2), (7, 1, (9, 9), 1, 1, 0), (0, 2, (5, 6), 23, 8, 9)):
         report, saved = run_saved("09", "--seed", seed, "--images", images, "--size",
                                   "{}x{}".format(*shape), "--order", order, "--cnn-images", cnn,
                                   "--python-images", loops)
@@ -304,10 +304,10 @@ def test_wrong_command_lines():
                   "--order=1000000"],
            "04": ["--images=0", "--size=4", "--size=4x9", "--size=9x", "--size=9x9x9", "--size=-9",
                   "--size=1000000", "--python-images=-1"],
+           "06": ["--images=0", "--images=-1", "--images=two", "--images=10000000", "--input=x"],
            "09": ["--images=0", "--size=4", "--size=9x9x9", "--size=1000000", "--order=0",
                   "--order=-1", "--order=2x2", "--order=1000000", "--cnn-images=0",
-                  "--cnn-images=10000000", "--python-images=-1", "--python-images=x"],
-           "06": ["--images=0", "--images=-1", "--images=two", "--images=10000000", "--input=x"]}
+                  "--cnn-images=10000000", "--python-images=-1", "--python-images=x"]}
     for chapter in CHAPTERS:
         for option in common + own[chapter]:
             with tempfile.TemporaryDirectory() as directory:

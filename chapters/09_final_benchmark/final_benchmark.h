@@ -38,9 +38,9 @@ struct work {
  * --save. */
 double bytes_needed(const struct work *images, const struct work *product,
                     const struct work *network);
-void make_images(struct lesson *lesson, void *work);
-void make_matrices(struct lesson *lesson, void *work);
-void make_network(struct lesson *lesson, void *work);
+void make_images(struct lesson *lesson, void *context);
+void make_matrices(struct lesson *lesson, void *context);
+void make_network(struct lesson *lesson, void *context);
 void save(struct lesson *lesson, const struct work *images, const struct work *product,
           const struct work *network);
 

@@ -82,9 +82,9 @@ int image_edges(float *edges, const float *image, size_t height, size_t width, s
 int image_edges_batch(float *edges, const float *images, size_t n, size_t height, size_t width,
                       struct error *error);
 
-/* image_edges_naive and image_edges once more, compiled without vector instructions: what the better
- * algorithm brings by itself. (image_edges_naive has vector instructions wherever the compiler
- * found a place for them.) */
+/* image_edges_naive and image_edges once more, compiled without vector instructions: what the
+ * better algorithm brings by itself. (image_edges_naive has vector instructions wherever the
+ * compiler found a place for them.) */
 int image_edges_naive_scalar(float *edges, const float *image, float *scratch, size_t height,
                              size_t width, struct error *error);
 int image_edges_scalar(float *edges, const float *image, size_t height, size_t width,

@@ -50,9 +50,9 @@ static void print_rungs(struct lesson *lesson, const char *task, const struct le
     for (int i = 1; i < count; i++)
         if (rungs[i].below != i - 1)
             lesson_print(lesson, "; %s: as %s", rungs[i].name, rungs[rungs[i].below].name);
-    lesson_print(lesson, "\n                so near to 1 that it could be luck: 0.9 to 1.1, for "
-                         "each has memory of its "
-                         "own");
+    lesson_print(lesson,
+                 "\n                0.9 to 1.1 may be luck: where memory lies, and who else "
+                 "used the cores");
     lesson_print(lesson, "\n  product       of all factors so far: how many times as fast as %s\n",
                  rungs[0].name);
 }

@@ -77,8 +77,8 @@ def _c(lines, name):
             end = next(i for i in range(begin, len(lines)) if not lines[i].endswith("\\"))
         elif re.match(rf"[a-z_][^=;(]*\b{word}(\[.*\])?( = .*|;.*)$", line):  # a variable
             end = next(i for i in range(begin, len(lines)) if ";" in lines[i])
-        elif re.match(rf"[a-z_][^=;]*\b{word}\(", line):  # a function
-            end = next(i for i in range(begin, len(lines)) if re.match(r"\{|.*;$", lines[i]))
+        elif re.match(rf"[A-Za-z_][^=;]*\b{word}\(", line):  # a function
+            end = next(i for i in range(begin, len(lines)) if re.match(r"\{|.*[;}]$", lines[i]))
             if lines[end] == "{":
                 end = next(i for i in range(end, len(lines)) if lines[i] == "}")
             if lines[end + 1:end + 2] == [f"POOL_TASK({name});"]:

@@ -14,6 +14,7 @@ myst_heading_anchors = 3  # [text](page.md#a-heading), as in a repository browse
 highlight_language = "none"
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = "forkjoin"
 html_static_path = ["site/static"]
 html_css_files = ["book.css"]

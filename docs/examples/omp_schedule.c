@@ -5,10 +5,11 @@
 
 enum { TURNS = 24, THREADS = 2 };
 
+/* Heavier and heavier. */
 static void turn(int i)
 {
     usleep((useconds_t)(100 * i));
-} /* heavier and heavier */
+}
 
 static void run_static(int *owner)
 {

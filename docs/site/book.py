@@ -178,7 +178,7 @@ def source_pages(app):
         title = html.escape(path)
         yield f"source/{path}", {
             "title": title,
-            "body": f'<h1><code>{title}</code></h1><div class="source-page">{head}<pre>{numbered}'
+            "body": f'<h1 class="source-name"><code>{title}</code></h1><div class="source-page">{head}<pre>{numbered}'
                     "\n</pre></div></div></div>",
         }, "page.html"
 

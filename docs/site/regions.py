@@ -80,7 +80,7 @@ def _c(lines, name):
         elif re.match(rf"[A-Za-z_][^=;]*\b{word}\(", line):  # a function
             end = next(i for i in range(begin, len(lines)) if re.match(r"\{|.*[;}]$", lines[i]))
             if lines[end] == "{":
-                end = next(i for i in range(end, len(lines)) if lines[i] == "}")
+                end = next(i for i in range(end, len(lines)) if lines[i].startswith("}"))
             if lines[end + 1:end + 2] == [f"POOL_TASK({name});"]:
                 end += 1
         else:

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 enum { TASKS = 64 };
-static const size_t sizes[] = {1000, 100 * 1000, 1000 * 1000};
+static const size_t sizes[] = {1000, 100000, 1000000};
 
 /* A task that looks at one byte of what it got, so that sending is all that costs. */
 static int first_byte(const void *const *arguments, void *result, struct pool_task *task)
@@ -36,7 +36,7 @@ static double time_of_map(struct pool *pool, const char *data, size_t size, uint
 
 static int compare(struct pool *pool, size_t size, struct error *error)
 {
-    uint64_t sent_ordinary, sent_shared;
+    uint64_t sent_ordinary = 0, sent_shared = 0;
     char *ordinary = calloc(TASKS, size), *shared = shared_memory_allocate(TASKS, size, error);
     int status = -1;
     if (ordinary && shared) {

@@ -46,7 +46,7 @@ static double sum_double(const float *x, size_t n)
 
 int main(void)
 {
-    const size_t n = 10 * 1000 * 1000; /* a multiple of 16 */
+    const size_t n = 10000000; /* a multiple of 16 */
     float *x = malloc(n * sizeof *x);
     if (!x)
         return 1;

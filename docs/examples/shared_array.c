@@ -22,8 +22,9 @@ static int in_place(struct pool *pool, const struct shared_array *images, struct
 {
     float *pixels = images->data; /* C order: [1000][28][28] */
     double results[IMAGES];
-    for (size_t i = 0; i < images->count; i++)
-        pixels[i] = (float)(i / PIXELS); /* image n is n everywhere */
+    for (int image = 0; image < IMAGES; image++)
+        for (int p = 0; p < PIXELS; p++)
+            pixels[image * PIXELS + p] = (float)image;
     if (pool_map(pool, brightness, pixels, PIXELS * sizeof *pixels, results, sizeof *results,
                  IMAGES, 0, error) != 0)
         return -1;

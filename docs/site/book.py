@@ -13,6 +13,7 @@ import datetime
 import hashlib
 import html
 import json
+import logging
 import os
 import re
 import subprocess
@@ -183,7 +184,15 @@ def source_pages(app):
         }, "page.html"
 
 
+# ---- The reference ----------------------------------------------------------------------------
+
+def not_twice(record):
+    """C has a name for functions and another for structs; Sphinx wants one for both."""
+    return not str(record.msg).startswith("Duplicate C declaration")
+
+
 def setup(app):
+    logging.getLogger("sphinx.sphinx.domains.c").addFilter(not_twice)
     app.add_directive("source", Source)
     app.add_directive("output", Output)
     app.connect("env-purge-doc", forget_sources)

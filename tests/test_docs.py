@@ -31,10 +31,15 @@ LEFT_OUT = {"./run": "the tour", "./run test": "the tests, which this is one of"
 LIMIT = 300
 
 
+def fences(text):
+    """(what is said behind the opening fence, the block) for each fenced block."""
+    return re.findall(r"^```([^\n`]*)\n(.*?)^``` *$", text, re.S | re.M)
+
+
 def commands(text):
-    for block in re.findall(r"^```(?:\w*|\{output\})\n(.*?)^```", text, re.S | re.M):
+    for info, block in fences(text):
         for line in block.splitlines():
-            if re.match(r"\./run(\s|$)", line):
+            if info != "{source}" and re.match(r"\./run(\s|$)", line):
                 yield line.split("#")[0].strip()
 
 
@@ -55,9 +60,12 @@ def compiled_files():
 def wrong_regions(text, compiled):
     """What is wrong with the C of a page; the files whose regions it shows."""
     wrong, shown = [], set()
-    for language in re.findall(r"^ *(?:```|~~~)+ *\{?(?:code-block\}|code\})? *(c|C|cpp|h)\s*$", text,
-                               re.M):
-        wrong.append(f"a block of {language} that is not a region of a file")
+    for info, block in fences(text):
+        if re.fullmatch(r"(\{code(-block)?\})? *(c|h|cpp)|\{literalinclude\}.*", info.lower().strip()):
+            wrong.append(f"a block of {info} that is not a region of a file")
+        elif not info and re.search(r"^ *(#(include|pragma)|(int|void|static|struct|return)\b.*[;{]$)",
+                                    block, re.M):
+            wrong.append(f"a block that looks like C: {block}")
     for path, *names in regions.blocks(text, "source"):
         file = SOURCE / path
         try:

@@ -7,9 +7,9 @@ Takes every line of a fenced block that begins with ./run, and runs it as writte
 directory and with one repeat; and looks up every relative link of every page.
 
 No page has C of its own: it names the file and the regions (a block {source}, see
-docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples must
-be shown so by a page, must run, and what it prints must stand on that page, or be put there when the
-site is made (a block {output}).
+docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
+must be shown so by a page, must run, and what it prints must stand on that page, or be put there
+when the site is made (a block {output}).
 """
 import json
 import os
@@ -61,10 +61,10 @@ def wrong_regions(text, compiled):
     """What is wrong with the C of a page; the files whose regions it shows."""
     wrong, shown = [], set()
     for info, block in fences(text):
-        if re.fullmatch(r"(\{code(-block)?\})? *(c|h|cpp)|\{literalinclude\}.*", info.lower().strip()):
+        if re.fullmatch(r" *(\{code(-block)?\})? *(c|h|cpp) *|\{literalinclude\}.*", info.lower()):
             wrong.append(f"a block of {info} that is not a region of a file")
-        elif not info and re.search(r"^ *(#(include|pragma)|(int|void|static|struct|return)\b.*[;{]$)",
-                                    block, re.M):
+        elif not info and re.search(
+                r"^ *(#(include|pragma)|(int|void|static|struct|return)\b.*[;{]$)", block, re.M):
             wrong.append(f"a block that looks like C: {block}")
     for path, *names in regions.blocks(text, "source"):
         file = SOURCE / path

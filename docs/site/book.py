@@ -63,6 +63,7 @@ class Source(SphinxDirective):
 
 
 def machine():
+    """The processor, and how many cores this process may use."""
     names = re.findall(r"^(?:model name|Model|Hardware)\s*: (.*)$",
                        Path("/proc/cpuinfo").read_text(), re.M)
     cores = len(os.sched_getaffinity(0))
@@ -79,12 +80,14 @@ def program_of(command):
 
 
 def printed_by(command):
-    """{"text", "machine", "date"} of the command, run now or when its program last changed."""
+    """{"text", "where"} of the command, run now or when its program last changed."""
     program = program_of(command)
     key = hashlib.sha256(program.read_bytes() + f"{command}\n{machine()}".encode()).hexdigest()
     kept = BUILD / "docs" / "outputs" / f"{key[:32]}.json"
     if kept.exists():
         return json.loads(kept.read_text())
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    busy = f"; the machine was busy, load average {load:.1f}" if load > 1 + cores / 2 else ""
     words = command.split()
     words[0] = str(ROOT / "run") if words[0] == "./run" else str(program)
     result = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -92,8 +95,8 @@ def printed_by(command):
                             env={**os.environ, "FORKJOIN_BUILD": str(BUILD)})
     if result.returncode != 0 or not result.stdout:
         raise OSError(f"status {result.returncode}: {result.stderr.strip()}")
-    output = {"text": result.stdout.rstrip(), "machine": machine(),
-              "date": datetime.date.today().isoformat()}
+    output = {"text": result.stdout.rstrip(),
+              "where": f"on {machine()}, {datetime.date.today().isoformat()}{busy}"}
     kept.parent.mkdir(parents=True, exist_ok=True)
     new = kept.with_suffix(f".{os.getpid()}")
     new.write_text(json.dumps(output))
@@ -110,8 +113,8 @@ class Output(SphinxDirective):
             output = printed_by(command)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise self.error(f"{command}: {error}") from error
-        caption = nodes.caption("", "", nodes.literal(command, command), nodes.Text(
-            f" on {output['machine']}, {output['date']}"))
+        caption = nodes.caption("", "", nodes.literal(command, command),
+                                nodes.Text(" " + output["where"]))
         return captioned(caption, output["text"], "none", "output")
 
 
@@ -179,8 +182,8 @@ def source_pages(app):
         title = html.escape(path)
         yield f"source/{path}", {
             "title": title,
-            "body": f'<h1 class="source-name"><code>{title}</code></h1><div class="source-page">{head}<pre>{numbered}'
-                    "\n</pre></div></div></div>",
+            "body": f'<h1 class="source-name"><code>{title}</code></h1><div class="source-page">'
+                    f"{head}<pre>{numbered}\n</pre></div></div></div>",
         }, "page.html"
 
 

@@ -84,8 +84,11 @@ def printed_by(command):
     program = program_of(command)
     key = hashlib.sha256(program.read_bytes() + f"{command}\n{machine()}".encode()).hexdigest()
     kept = BUILD / "docs" / "outputs" / f"{key[:32]}.json"
-    if kept.exists():
-        return json.loads(kept.read_text())
+    try:
+        output = json.loads(kept.read_text())
+        return {key: output[key] for key in ("text", "where")}
+    except (OSError, ValueError, KeyError):
+        pass  # not there, or of an older site
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     busy = f"; the machine was busy, load average {load:.1f}" if load > 1 + cores / 2 else ""
     words = command.split()

@@ -92,6 +92,16 @@ def check_example(file, pages):
     return f"no page shows it with its output: {result.stdout}" if pages else "no page shows it"
 
 
+def wrong_options():
+    """docs/command_line.md has the options that --help calls common to all chapters."""
+    program = next(BUILD.glob("chapters/01_*/pool_map"))
+    shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+    common = set(re.findall(r"^ .{6}(--[a-z-]+)", shown.split("Common to all")[1], re.M))
+    page = (SOURCE / "docs" / "command_line.md").read_text()
+    cells = " ".join(re.findall(r"^\| (`-.*?) \|", page, re.M))
+    return common ^ set(re.findall(r"(?<![\w-])--[a-z-]+", cells))
+
+
 def run(command, home):
     chapter = re.match(r"\./run \d", command)
     command = command.replace("./run", str(SOURCE / "run"), 1).replace("~", str(home))
@@ -134,6 +144,10 @@ def main():
                 print(f"{'ok     ' if good else 'FAILED '} {command}")
                 if not good:
                     print(result.stdout[-2000:], result.stderr[-2000:], sep="\n")
+    options = wrong_options()
+    passed, failed = passed + (not options), failed + bool(options)
+    if options:
+        print(f"FAILED docs/command_line.md and --help differ: {', '.join(sorted(options))}")
     for file, pages in showing.items():
         wrong = check_example(file, pages)
         passed, failed = passed + (not wrong), failed + bool(wrong)

@@ -96,7 +96,7 @@ def wrong_options():
     """docs/command_line.md has the options that --help calls common to all chapters."""
     program = next(BUILD.glob("chapters/01_*/pool_map"))
     shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
-    common = set(re.findall(r"^ .{6}(--[a-z-]+)", shown.split("Common to all")[1], re.M))
+    common = set(re.findall(r"^.{6}(--[a-z-]+)", shown.split("Common to all")[1], re.M))
     page = (SOURCE / "docs" / "command_line.md").read_text()
     cells = " ".join(re.findall(r"^\| (`-.*?) \|", page, re.M))
     return common ^ set(re.findall(r"(?<![\w-])--[a-z-]+", cells))

@@ -4,10 +4,14 @@
 Usage: python3 tests/test_docs.py BUILD_ROOT SOURCE_ROOT
 
 Takes every line of a fenced block that begins with ./run, and runs it as written, in an empty
-directory and with one repeat; and looks up every relative link of every page. A program
-that a page shows (a link to docs/examples/NAME.c with a colon, then a block) must be that file's
-text, and the page must show what it prints.
+directory and with one repeat; and looks up every relative link of every page.
+
+No page has C of its own: it names the file and the regions (a block {source}, see
+docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
+must be shown so by a page, must run, and what it prints must stand on that page, or be put there
+when the site is made (a block {output}).
 """
+import json
 import os
 import re
 import subprocess
@@ -18,15 +22,24 @@ from pathlib import Path
 from test_chapters import write_png
 
 BUILD, SOURCE = (Path(argument).resolve() for argument in sys.argv[1:3])
+sys.path.insert(0, str(SOURCE / "docs" / "site"))
+import regions  # noqa: E402
+
 PAGES = [SOURCE / "README.md", *sorted(SOURCE.glob("docs/**/*.md"))]
-LEFT_OUT = {"./run": "the tour", "./run test": "the tests, which this is one of"}
+LEFT_OUT = {"./run": "the tour", "./run test": "the tests, which this is one of",
+            "./run docs": "the site, a step of .ci/run"}
 LIMIT = 300
 
 
+def fences(text):
+    """(what is said behind the opening fence, the block) for each fenced block."""
+    return re.findall(r"^```([^\n`]*)\n(.*?)^``` *$", text, re.S | re.M)
+
+
 def commands(text):
-    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.S | re.M):
+    for info, block in fences(text):
         for line in block.splitlines():
-            if re.match(r"\./run(\s|$)", line):
+            if info != "{source}" and re.match(r"\./run(\s|$)", line):
                 yield line.split("#")[0].strip()
 
 
@@ -36,17 +49,57 @@ def links(text):
             yield target
 
 
-def examples(text):
-    return re.findall(r"\]\((\S+\.c)\):\n\n```c\n(.*?)^```", text, re.S | re.M)
+def compiled_files():
+    """All files of compile_commands.json, and the headers, which they include."""
+    with open(BUILD / "compile_commands.json") as file:
+        commands = json.load(file)
+    return {(Path(command["directory"]) / command["file"]).resolve() for command in commands
+            } | set(SOURCE.glob("common/*.h")) | set(SOURCE.glob("common/*/*.h"))
 
 
-def check_example(page, target, shown):
-    file = page.parent / target
-    if not file.exists() or file.read_text() != shown:
-        return f"the block is not {target}"
-    output = subprocess.run([BUILD / "tests" / file.stem], capture_output=True, text=True,
-                            timeout=LIMIT, check=False).stdout
-    return "" if output and f"```\n{output}```" in page.read_text() else f"it prints {output!r}"
+def wrong_regions(text, compiled):
+    """What is wrong with the C of a page; the files whose regions it shows."""
+    wrong, shown = [], set()
+    for info, block in fences(text):
+        if re.fullmatch(r" *(\{code(-block)?\})? *(c|h|cpp) *|\{literalinclude\}.*", info.lower()):
+            wrong.append(f"a block of {info} that is not a region of a file")
+        elif not info and re.search(
+                r"^ *(#(include|pragma)|(int|void|static|struct|return)\b.*[;{]$)", block, re.M):
+            wrong.append(f"a block that looks like C: {block}")
+    for path, *names in regions.blocks(text, "source"):
+        file = SOURCE / path
+        try:
+            regions.extract(file, names)
+        except (OSError, regions.RegionError, StopIteration) as error:
+            wrong.append(f"{path}: {error}")
+        if file.suffix in (".c", ".h") and file not in compiled:
+            wrong.append(f"{path} is not compiled")
+        shown.add(file)
+    return wrong, shown
+
+
+def check_example(file, pages):
+    """It runs, and a page that shows it has its output, or the command that makes it."""
+    result = subprocess.run([BUILD / "tests" / file.stem], capture_output=True, text=True,
+                            timeout=LIMIT, check=False)
+    if result.returncode != 0 or not result.stdout:
+        return f"status {result.returncode}: {result.stderr}"
+    made = [f"build/tests/{file.stem}"]
+    for page in pages:
+        text = page.read_text()
+        if f"```\n{result.stdout}```" in text or made in regions.blocks(text, "output"):
+            return ""
+    return f"no page shows it with its output: {result.stdout}" if pages else "no page shows it"
+
+
+def wrong_options():
+    """docs/command_line.md has the options that --help calls common to all chapters."""
+    program = next(BUILD.glob("chapters/01_*/pool_map"))
+    shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+    common = set(re.findall(r"^.{6}(--[a-z-]+)", shown.split("Common to all")[1], re.M))
+    page = (SOURCE / "docs" / "command_line.md").read_text()
+    cells = " ".join(re.findall(r"^\| (`-.*?) \|", page, re.M))
+    return common ^ set(re.findall(r"(?<![\w-])--[a-z-]+", cells))
 
 
 def run(command, home):
@@ -60,7 +113,8 @@ def run(command, home):
 
 def main():
     passed = failed = skipped = 0
-    unseen = set(SOURCE.glob("docs/examples/*.c"))
+    compiled = compiled_files()
+    showing = {file: [] for file in sorted(SOURCE.glob("docs/examples/*.c"))}
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         (home / "Pictures").mkdir()
@@ -73,11 +127,12 @@ def main():
                 else:
                     failed += 1
                     print(f"FAILED {page.relative_to(SOURCE)}: there is no {target}")
-            for target, shown in examples(text):
-                wrong = check_example(page, target, shown)
-                unseen.discard((page.parent / target).resolve())
-                passed, failed = passed + (not wrong), failed + bool(wrong)
-                print(f"FAILED {page.relative_to(SOURCE)}: {wrong}" if wrong else f"ok      {target}")
+            wrong, shown = wrong_regions(text, compiled)
+            for file in shown:
+                showing.get(file, []).append(page)
+            passed, failed = passed + len(shown), failed + len(wrong)
+            for what in wrong:
+                print(f"FAILED {page.relative_to(SOURCE)}: {what}")
             for command in commands(text):
                 if command in LEFT_OUT:
                     print(f"skipped {command}: {LEFT_OUT[command]}")
@@ -89,9 +144,14 @@ def main():
                 print(f"{'ok     ' if good else 'FAILED '} {command}")
                 if not good:
                     print(result.stdout[-2000:], result.stderr[-2000:], sep="\n")
-    for file in unseen:
-        failed += 1
-        print(f"FAILED {file.relative_to(SOURCE)}: no page shows it")
+    options = wrong_options()
+    passed, failed = passed + (not options), failed + bool(options)
+    if options:
+        print(f"FAILED docs/command_line.md and --help differ: {', '.join(sorted(options))}")
+    for file, pages in showing.items():
+        wrong = check_example(file, pages)
+        passed, failed = passed + (not wrong), failed + bool(wrong)
+        print(f"FAILED {file.name}: {wrong}" if wrong else f"ok      {file.name}")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return failed != 0
 

@@ -52,6 +52,7 @@ for word in 0 00 99 nonsense --nonsense "$short." "../$first" '*' ''; do
     grep -qF -- "'$word'" "$scratch/err" || fail "'$word' is not named"
 done
 expect 2 "$run" tour --fast
+expect 2 "$run" docs --fast
 
 echo 'a chapter by each of its names; quiet when there is nothing to do'
 expect 0 "$run" "$number" --version

@@ -104,6 +104,7 @@ static double speedup_of(struct lesson *lesson, struct lesson_workload other, co
     other.grow = NULL;
     other.quiet = true;
     other.modes = 1u << mode;
+    other.transfer = LESSON_SHARED;
     other.workers = (const int[]){1, 0};
     return lesson_measure(lesson, &other)->figures[1].speedup;
 }

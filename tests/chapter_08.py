@@ -247,7 +247,8 @@ def advice_from(report, workload):
             above(speedup["shared"], WORTH):
         advice = "shared memory"
     else:
-        advice = "processes" if above(speedup["copy"], WORTH) else "leave it alone"
+        pays = [above(speedup["copy"], WORTH), above(speedup["shared"], WORTH)]
+        advice = "processes" if any(pays) else "leave it alone"
     return None if close else advice
 
 

@@ -33,7 +33,8 @@ SMALL = {"01": ["--tasks", 3, "--iterations", 10], "02": ["--tasks", 3, "--itera
          "03": ["--light-tasks", 3, "--matrices", 2, "--order", 4],
          "04": ["--images", 2, "--size", 6],
          "06": ["--images", 2],
-         "09": ["--images", 2, "--size", 6, "--order", 4, "--cnn-images", 4]}
+         "09": ["--images", 2, "--size", 6, "--order", 4, "--cnn-images", 4],
+         "08": ["--light-tasks", 3, "--tasks", 3, "--iterations", 10]}
 
 
 # ---- Helpers ----------------------------------------------------------------------------------
@@ -273,6 +274,55 @@ def test_final_benchmark_loops_only():
         expected = [edges_by_one_kernel(image).sum() for image in stream[:images]]
         check_array(np.array(report["edges_sum"]), np.array(expected), "float64", 1e-6)
 
+def test_when_to_parallelise_against_the_closed_form():
+    for light, tasks, iterations in (1, 1, 1), (1003, 13, 100), (5, 1001, 3):
+        report, saved = run_saved("08", "--light-tasks", light, "--tasks", tasks, "--iterations",
+                                  iterations)
+        check(sorted(saved) == ["python_like", "x_plus_1"], f"saved {sorted(saved)}")
+        check_array(saved["x_plus_1"], np.arange(light) % 1000 + 1, "int64")
+        triangle = iterations * (iterations - 1) // 2
+        check_array(saved["python_like"], np.arange(tasks) % 1000 * triangle, "int64")
+        check_runs(report, "x_plus_1", light)
+        check_runs(report, "python_like", tasks)
+        for workload in "x_plus_1", "python_like":
+            case, advice = report["cases"][workload], report["conclusions"][workload]
+            hands = tasks_at_a_time(case, light if workload == "x_plus_1" else tasks, report)
+            check(case["parallel"] == hands, f"{workload}: {case['parallel']}, not {hands}")
+            if (case["vectorised"] or 0) > 1.1:
+                check(advice == "vectorise", f"{workload}: {advice}")
+            elif hands == 1:
+                check(advice == "not judged", f"{workload}: {advice}")
+            elif case["task_s"] * (1 - 1 / hands) < case["handing_over_s"]:
+                check(advice in ("batch", "leave it alone"), f"{workload}: {advice}")
+            else:
+                best = max(case["threads"], case["processes"])
+                check((advice in ("threads", "processes")) == (best > 1.1), f"{workload}: {advice}")
+
+
+def tasks_at_a_time(case, tasks, report):
+    return tasks / math.ceil(tasks / min(case["workers"], report["cores"]))
+
+
+def test_answers_lead_through_the_tree():
+    for answers, conclusion, marked in ((("no",), "other means", 1), (("yes", "no"), "vectorise", 2),
+                                        (("yes", "yes", "yes"), "shared memory", 3),
+                                        (("yes", "yes", "no"), "processes", 3)):
+        options = [f"--{name}={answer}" for name, answer in
+                   zip(("independent", "heavy", "large"), answers)]
+        ran = run("08", *options)
+        check(ran.returncode == 0 and not ran.stderr, ran.stderr)
+        check(f"Advice: {conclusion}" in ran.stdout, ran.stdout)
+        check(f"[x] {conclusion}" in ran.stdout and ran.stdout.count("[x]") == 1, ran.stdout)
+        check(ran.stdout.count("+====") == marked, ran.stdout)
+        report = json.loads(run("08", *options, "--json=-").stdout)
+        check(report["conclusions"]["answers"].startswith(conclusion), f"{report}")
+        if answers[-1] == "yes" or len(answers) < 3:
+            continue
+        for missing in range(3):
+            ran = run("08", *options[:missing], *options[missing + 1:])
+            check(ran.returncode == 2 and ran.stderr.count("\n") == 1, ran.stderr)
+            check(options[missing].split("=")[0] in ran.stderr, ran.stderr)
+
 
 def test_text_and_files():
     """Without --json -, a table for people; figures and arrays go where they are asked to."""
@@ -307,7 +357,9 @@ def test_wrong_command_lines():
            "06": ["--images=0", "--images=-1", "--images=two", "--images=10000000", "--input=x"],
            "09": ["--images=0", "--size=4", "--size=9x9x9", "--size=1000000", "--order=0",
                   "--order=-1", "--order=2x2", "--order=1000000", "--cnn-images=0",
-                  "--cnn-images=10000000", "--python-images=-1", "--python-images=x"]}
+                  "--cnn-images=10000000", "--python-images=-1", "--python-images=x"],
+           "08": ["--light-tasks=0", "--tasks=-1", "--tasks=ten", "--iterations=1000000000",
+                  "--independent=maybe", "--heavy=", "--large=y"]}
     for chapter in CHAPTERS:
         for option in common + own[chapter]:
             with tempfile.TemporaryDirectory() as directory:

@@ -88,7 +88,7 @@ static enum advice advise(int answers[QUESTIONS], const struct lesson_evidence *
         return THREADS;
     if (answers[LARGE] != NO && speedup[LESSON_BY_SHARED] > WORTH)
         return SHARED_MEMORY;
-    if (speedup[LESSON_BY_COPY] > WORTH)
+    if (fmax(speedup[LESSON_BY_COPY], speedup[LESSON_BY_SHARED]) > WORTH)
         return PROCESSES;
     return LEAVE_ALONE;
 }

@@ -104,6 +104,7 @@ static double speedup_of(struct lesson *lesson, struct lesson_workload other, co
     other.grow = NULL;
     other.quiet = true;
     other.modes = 1u << mode;
+    other.transfer = LESSON_SHARED;
     other.workers = (const int[]){1, 0};
     return lesson_measure(lesson, &other)->figures[1].speedup;
 }
@@ -145,15 +146,6 @@ static void measure(struct lesson *lesson, struct work *work, struct lesson_case
     lesson_conclude(lesson, found->name, found->advice);
 }
 
-static void choose(struct work *work, enum kind kind, const size_t tasks[KINDS],
-                   const size_t sizes[KINDS])
-{
-    work->kind = kind;
-    work->tasks = tasks[kind];
-    work->size = sizes[kind];
-    set_sizes(work);
-}
-
 /* One workload with everything there is to see, or several with a table of what was found. */
 static void measure_all(struct lesson *lesson, struct work *work, enum kind first, enum kind last,
                         const size_t tasks[KINDS], const size_t sizes[KINDS])
@@ -163,12 +155,12 @@ static void measure_all(struct lesson *lesson, struct work *work, enum kind firs
     int answers[KINDS][QUESTIONS];
     const size_t count = last - first + 1;
     for (enum kind kind = first; kind <= last; kind++) {
-        choose(work, kind, tasks, sizes);
+        choose(work, kind, tasks[kind], sizes[kind]);
         lesson_require(lesson, (double)work->tasks * (2.0 * (double)work->input_size +
-                                                       3.0 * (double)work->result_size));
+                                                      3.0 * (double)work->result_size));
     }
     for (size_t i = 0; i < count; i++) {
-        choose(work, first + i, tasks, sizes);
+        choose(work, first + i, tasks[first + i], sizes[first + i]);
         measure(lesson, work, &found[i], answers[i], count > 1 ? NULL : title(work));
         paths[i] = (struct lesson_path){found[i].name, answers[i]};
     }

@@ -84,12 +84,16 @@ static void do_ith(const struct work *work, size_t i, struct gil *gil)
             work->kind, work->size, gil);
 }
 
-/* Says how large each task's input and result are, but for the words of commands. */
-static void set_sizes(struct work *work)
+/* Which workload it is, of how many tasks, how large each is, and so how many bytes; but for the
+ * words of commands. */
+static void choose(struct work *work, enum kind kind, size_t tasks, size_t size)
 {
-    const size_t n = work->size, numbers = work->kind == LARGE_DATA ? n : n * n;
-    work->input_size = work->kind <= PYTHON_LIKE ? sizeof(int64_t) : numbers * sizeof(float);
-    work->result_size = work->kind == IMAGE ? (n - 4) * (n - 4) * sizeof(float) : sizeof(int64_t);
+    const size_t numbers = kind == LARGE_DATA ? size : size * size;
+    work->kind = kind;
+    work->tasks = tasks;
+    work->size = size;
+    work->input_size = kind <= PYTHON_LIKE ? sizeof(int64_t) : numbers * sizeof(float);
+    work->result_size = kind == IMAGE ? (size - 4) * (size - 4) * sizeof(float) : sizeof(int64_t);
 }
 
 /* The integers are below 1000, so that no sum is beyond 64 bits. */

@@ -266,7 +266,7 @@ int lesson_command_run(const char *words, double *cpu)
     const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (cpu)
         *cpu = 0.0;
-    if (list && null >= 0) {
+    if (list && list[0] && null >= 0) {
         const pid_t child = _Fork();
         if (child == 0)
             become_command(list[0], list + 1, parent, null, processors, size);

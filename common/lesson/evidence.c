@@ -11,6 +11,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define QUIET 0.90 /* cores that a plain loop of computations keeps busy at least */
+#define SHORT 1e-3 /* seconds in which the clocks cannot tell */
+
 static const char *const way_names[LESSON_WAYS] = {"threads", "gil", "processes, copy",
                                                    "processes, shared"};
 
@@ -113,6 +116,7 @@ struct lesson_evidence lesson_evidence(const struct lesson *lesson,
         .tasks = sequential->tasks,
         .workers = workers,
         .cores = cores,
+        .busy = sequential->cores_busy,
         .parallel = tasks_at_a_time(sequential->tasks, workers < cores ? workers : cores),
         .same = true,
         .task = sequential->wall_median / tasks,
@@ -259,6 +263,12 @@ void lesson_print_advice(struct lesson *lesson, const struct lesson_case *one)
         fprintf(stream, ", starting a pool %s", lesson_time_text(evidence->startup));
     write_speedups(stream, evidence);
     fprintf(stream, ".");
+    if (evidence->busy < QUIET && evidence->task * (double)evidence->tasks > SHORT)
+        fprintf(
+            stream,
+            " (Note: the plain loop kept %.2f cores busy. It waited, or other programs used the "
+            "cores: then measure again without them.)",
+            evidence->busy);
     if (fclose(stream))
         lesson_die(lesson, "out of memory");
     lesson_print(lesson, "\n");

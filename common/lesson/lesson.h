@@ -304,12 +304,13 @@ struct lesson_scaling {
 struct lesson_evidence {
     size_t tasks;
     int workers, cores; /* of those rows; that this process may use */
-    double parallel;    /* how many tasks at a time that makes, on average: tasks / the most that
-                           one core gets */
-    bool same;          /* every row gave the sequential result */
-    double task;        /* the work of one task: its time in the plain loop */
-    double bytes;       /* copied for it to a worker and back, */
-    double transfer;    /*   and what that takes: send + receive */
+    double busy; /* cores that the plain loop kept busy: below 1, it waited, or others used them */
+    double parallel; /* how many tasks at a time that makes, on average: tasks / the most that
+                        one core gets */
+    bool same;       /* every row gave the sequential result */
+    double task;     /* the work of one task: its time in the plain loop */
+    double bytes;    /* copied for it to a worker and back, */
+    double transfer; /*   and what that takes: send + receive */
     double
         handing_over; /* waking up, dealing out, waiting for the last: wait, shared if measured */
     double startup;   /* of the pool */

@@ -6,7 +6,7 @@
  * copying a task's data costs more than a part of its work. What was not measured is NAN, of which
  * every comparison is false. (A file of its own, so that a test can put made-up figures to it.)
  */
-#include "common/lesson/lesson.h"
+#include "common/lesson/evidence.h"
 #include <math.h>
 
 enum { INDEPENDENT, HEAVY, LARGE, QUESTIONS };

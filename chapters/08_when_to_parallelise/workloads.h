@@ -6,7 +6,7 @@
  */
 #include "common/data/random.h"
 #include "common/kernels/kernels.h"
-#include "common/lesson/lesson.h"
+#include "common/lesson/command.h"
 
 enum kind { X_PLUS_1, PYTHON_LIKE, LARGE_DATA, IMAGE, MATRIX, COMMAND, KINDS };
 

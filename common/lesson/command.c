@@ -4,6 +4,7 @@
  * of libraries, and between it and execve only what is safe in a program with threads is called.
  * (The kernel drops the request when the program started has privileges of its own.)
  */
+#include "common/lesson/command.h"
 #include "common/lesson/internal.h"
 #include "common/parallel/resources.h"
 #include <fcntl.h>

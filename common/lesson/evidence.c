@@ -7,6 +7,7 @@
  * not divided, so n tasks on p cores are as good as n / ceil(n / p) cores. What the model leaves
  * out: memory and caches that cores share, more workers to wake, tasks of unequal length.
  */
+#include "common/lesson/evidence.h"
 #include "common/lesson/internal.h"
 #include <math.h>
 #include <stdlib.h>

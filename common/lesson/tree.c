@@ -1,3 +1,4 @@
+#include "common/lesson/evidence.h"
 #include "common/lesson/internal.h"
 #include <ctype.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
  * Usage: kernels_numbers (KERNEL INPUT OUTPUT)...
  *
  * INPUT is float32. KERNEL is edges or edges_naive (of a height x width image; OUTPUT is float32),
- * sum or sum_naive (of all elements; float64), product_sum or product_sum_naive (of a square
- * matrix; float64).
+ * sum, sum_naive, sum_of_squares, sum_of_squares_naive, _float, _float_naive or _exact (of all
+ * elements; float64), product_sum or product_sum_naive (of a square matrix; float64).
  */
 #include "common/data/npy.h"
 #include "common/kernels/kernels.h"
@@ -44,12 +44,27 @@ static int write_product_sum(const char *path, const struct npy_array *input, in
     return npy_write(path, NPY_FLOAT64, 0, NULL, &total, &error);
 }
 
-static int write_sum(const char *path, const struct npy_array *input, int naive)
+static const struct {
+    const char *name;
+    double (*kernel)(const float *x, size_t n);
+} sums[] = {{"sum", sum},
+            {"sum_naive", sum_naive},
+            {"sum_of_squares", sum_of_squares},
+            {"sum_of_squares_naive", sum_of_squares_naive},
+            {"sum_of_squares_float", sum_of_squares_float},
+            {"sum_of_squares_float_naive", sum_of_squares_float_naive},
+            {"sum_of_squares_exact", sum_of_squares_exact}};
+
+static int write_sum(const char *path, const struct npy_array *input, const char *kernel)
 {
-    size_t n = 1;
-    for (int i = 0; i < input->dimensions; i++)
-        n *= input->shape[i];
-    const double total = naive ? sum_naive(input->data, n) : sum(input->data, n);
+    size_t n = 1, i = 0;
+    for (int d = 0; d < input->dimensions; d++)
+        n *= input->shape[d];
+    while (i < sizeof sums / sizeof *sums && strcmp(sums[i].name, kernel) != 0)
+        i++;
+    if (i == sizeof sums / sizeof *sums)
+        return error_set(&error, ERROR_INVALID, "%s is not known", kernel);
+    const double total = sums[i].kernel(input->data, n);
     return npy_write(path, NPY_FLOAT64, 0, NULL, &total, &error);
 }
 
@@ -67,7 +82,7 @@ static int run(const char *kernel, const char *from, const char *to)
     else if (strncmp(kernel, "product_sum", 11) == 0 && square && input.shape[0] == input.shape[1])
         status = write_product_sum(to, &input, naive);
     else if (strncmp(kernel, "sum", 3) == 0)
-        status = write_sum(to, &input, naive);
+        status = write_sum(to, &input, kernel);
     else
         status = error_set(&error, ERROR_INVALID, "%s cannot be run on %s", kernel, from);
     free(input.data);

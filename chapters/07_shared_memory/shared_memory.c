@@ -154,7 +154,7 @@ static void compare_ways(struct lesson *lesson, struct work *work,
                          const struct lesson_results *modes)
 {
     const size_t bytes = work->size * sizeof *work->array;
-    struct lesson_way ways[] = {{NULL, modes}, {"row to a worker", NULL}, {"whole to each", NULL}};
+    struct lesson_way ways[] = {{NULL, modes}, {"part to each", NULL}, {"whole to each", NULL}};
     struct lesson_workload copied = {.name = "each_row_copied",
                                      .work = work,
                                      .tasks = work->shape,

@@ -141,7 +141,7 @@ double sum_of_squares_exact(const float *x, size_t n)
         lost += fabs(total) >= fabs(square) ? (total - next) + square : (square - next) + total;
         total = next;
     }
-    return total + lost;
+    return isfinite(lost) ? total + lost : total; /* infinity - infinity is lost for nothing */
 }
 
 double product_sum_naive(float *product, const float *x, size_t order)

@@ -10,9 +10,11 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -31,7 +33,8 @@ CHAPTERS = {path.parent.name[:2]: path for path in sorted(ROOT.glob("chapters/*/
 WORKERS = [2, 1, 3, 7]
 SMALL = {"01": ["--tasks", 3, "--iterations", 10], "02": ["--tasks", 3, "--iterations", 10],
          "03": ["--light-tasks", 3, "--matrices", 2, "--order", 4],
-         "04": ["--images", 2, "--size", 6]}
+         "04": ["--images", 2, "--size", 6],
+         "07": ["--shape", "3x2x2"]}
 
 
 # ---- Helpers ----------------------------------------------------------------------------------
@@ -175,6 +178,39 @@ def test_image_filters_against_one_kernel():
             check(report["python_s_per_image"] is None, "python_s_per_image")
 
 
+def test_shared_memory_against_exact_sums():
+    before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    for seed, text, sides in ((42, "13x5x3", (13, 5, 3)), (5, "1x1x1", (1, 1, 1)),
+                              (0, "6", (6, 6, 6)), (2**32 - 1, "50x20x30", (50, 20, 30))):
+        report, saved = run_saved("07", "--seed", seed, "--shape", text)
+        check(sorted(saved) == ["array", "total"], f"saved {sorted(saved)}")
+        stream = normal_stream(seed, *sides).astype(np.float32)
+        check_array(saved["array"], stream, "float32")
+        exact = math.fsum(float(v)**2 for v in stream.ravel())
+        check_array(saved["total"], np.array([exact]), "float64", 1e-13)
+        check(report["parameters"]["shape"] == list(sides), f"{report['parameters']}")
+        for workload, copies in (("whole", None), ("parts", 1), ("shared", 0)):
+            check_runs(report, workload, sides[0])
+            for row in report["runs"]:
+                if row["workload"] == workload and row["mode"] == "processes":
+                    times = min(sides[0], row["workers"]) if copies is None else copies
+                    check(row["bytes_pickled"] == times * 4 * math.prod(sides), f"{row}")
+        errors = report["relative_errors"]
+        check(errors["exactly"] == 0 and abs(errors["np.sum, float64"]) < 1e-14, f"{errors}")
+        check(abs(errors["one float32"]) < 1e-3, f"{errors}")
+    text = run("07", *SMALL["07"]).stdout
+    check(re.search("local object '?.*worker_copy", text) and "1 positional argument but 3" in text,
+          f"the notebook's two mistakes are not shown: {text[-400:]}")
+    if os.path.isdir("/dev/shm"):
+        left = {name for name in set(os.listdir("/dev/shm")) - before if name.startswith("psm_")}
+        for _ in range(100):  # others may run a notebook, too, and end it soon
+            left &= set(os.listdir("/dev/shm"))
+            if not left:
+                break
+            time.sleep(0.1)
+        check(not left, f"left in /dev/shm: {left}")
+
+
 def test_text_and_files():
     """Without --json -, a table for people; figures and arrays go where they are asked to."""
     for chapter in CHAPTERS:
@@ -204,7 +240,10 @@ def test_wrong_command_lines():
            "03": ["--light-tasks=0", "--matrices=0", "--order=0", "--order=-5", "--order=200x200",
                   "--order=1000000"],
            "04": ["--images=0", "--size=4", "--size=4x9", "--size=9x", "--size=9x9x9", "--size=-9",
-                  "--size=1000000", "--python-images=-1"]}
+                  "--size=1000000", "--python-images=-1"],
+           "07": ["--shape=0", "--shape=4x9", "--shape=1x2x3x4", "--shape=9x", "--shape=-9",
+                  "--shape=2x0x2", "--shape=1000000", "--shape=1073741824x1073741824x1073741824",
+                  "--shape=1e3"]}
     for chapter in CHAPTERS:
         for option in common + own[chapter]:
             with tempfile.TemporaryDirectory() as directory:
@@ -221,7 +260,8 @@ def test_places_that_cannot_be_written():
     for chapter in CHAPTERS:
         for option in "--save", "--json":
             with tempfile.NamedTemporaryFile() as file:
-                small = {"03": ["--order", 3], "04": ["--size", 5]}.get(chapter, [])
+                small = {"03": ["--order", 3], "04": ["--size", 5],
+                         "07": SMALL["07"]}.get(chapter, [])
                 ran = run(chapter, option, file.name + "/inside", *small)
                 check(ran.returncode == 1 and ran.stderr.count("\n") == 1,
                       f"{chapter} {option}: status {ran.returncode}, '{ran.stderr}'")
@@ -266,7 +306,7 @@ def test_every_start_method():
 def main():
     tests = [value for name, value in globals().items() if name.startswith("test_")]
     failed = 0
-    if not {"01", "02", "03", "04"} <= set(CHAPTERS):
+    if not {"01", "02", "03", "04", "07"} <= set(CHAPTERS):
         print(f"chapters with a notebook.py under {ROOT}: {sorted(CHAPTERS)}")
         return 1
     for test in tests:

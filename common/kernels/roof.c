@@ -24,7 +24,7 @@ EACH_ISA uint64_t read_all(const float *x, size_t n)
 {
     const word *const words = (const word *)(const void *)x;
     uint64_t first[LANES] = {0}, second[LANES] = {0}, last = 0;
-    const size_t whole = n / 2, half = whole / (2 * LANES) * LANES;
+    const size_t whole = n / 2, half = whole / LANES / 2 * LANES;
     for (size_t i = 0; i < half; i += LANES) {
         prefetch(words + i, LANES * sizeof *words);
         prefetch(words + half + i, LANES * sizeof *words);

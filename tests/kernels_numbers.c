@@ -4,9 +4,10 @@
  *
  * INPUT is float32. KERNEL is edges or edges_naive (of a height x width image; OUTPUT is float32),
  * clip_normalise or clip_normalise_naive (of all elements, 5 rounds; float32),
- * sum or sum_naive (of all elements; float64), product_sum or product_sum_naive (of a square
- * matrix; float64), or cnn_naive, cnn_einsum, cnn_im2col or cnn_direct (of the weights of the
- * network and then images, in one row; float32).
+ * sum, sum_naive, sum_of_squares, sum_of_squares_naive, _float, _float_naive or _exact (of all
+ * elements; float64), product_sum or product_sum_naive (of a square matrix; float64), or cnn_naive,
+ * cnn_einsum, cnn_im2col or cnn_direct (of the weights of the network and then images, in one row;
+ * float32).
  */
 #include "common/data/npy.h"
 #include "common/kernels/cnn.h"
@@ -61,10 +62,26 @@ static int write_clip_normalise(const char *path, const struct npy_array *input,
     return npy_write(path, NPY_FLOAT32, input->dimensions, input->shape, input->data, &error);
 }
 
-static int write_sum(const char *path, const struct npy_array *input, int naive)
+static const struct {
+    const char *name;
+    double (*kernel)(const float *x, size_t n);
+} sums[] = {{"sum", sum},
+            {"sum_naive", sum_naive},
+            {"sum_of_squares", sum_of_squares},
+            {"sum_of_squares_naive", sum_of_squares_naive},
+            {"sum_of_squares_float", sum_of_squares_float},
+            {"sum_of_squares_float_naive", sum_of_squares_float_naive},
+            {"sum_of_squares_exact", sum_of_squares_exact}};
+
+static int write_sum(const char *path, const struct npy_array *input, const char *kernel)
 {
     const size_t n = elements(input);
-    const double total = naive ? sum_naive(input->data, n) : sum(input->data, n);
+    size_t i = 0;
+    while (i < sizeof sums / sizeof *sums && strcmp(sums[i].name, kernel) != 0)
+        i++;
+    if (i == sizeof sums / sizeof *sums)
+        return error_set(&error, ERROR_INVALID, "%s is not known", kernel);
+    const double total = sums[i].kernel(input->data, n);
     return npy_write(path, NPY_FLOAT64, 0, NULL, &total, &error);
 }
 
@@ -108,7 +125,7 @@ static int run(const char *kernel, const char *from, const char *to)
     else if (strncmp(kernel, "clip_normalise", 14) == 0)
         status = write_clip_normalise(to, &input, naive);
     else if (strncmp(kernel, "sum", 3) == 0)
-        status = write_sum(to, &input, naive);
+        status = write_sum(to, &input, kernel);
     else if (strncmp(kernel, "cnn_", 4) == 0 && input.dimensions == 1 &&
              input.shape[0] >= CNN_WEIGHTS)
         status = write_logits(to, &input, kernel + 4);

@@ -6,6 +6,7 @@ Usage: kernels_oracle.py PROGRAM     (PROGRAM is the compiled kernels_numbers.c)
 Exit status: 0, 1 when a number differs, 77 (skipped) when NumPy is missing.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -137,6 +138,7 @@ def check_sums(room, seed):
         x = (random.randn(*shape) + 100).astype(np.float32)
         for kernel, total in run_kernels(room, ["sum", "sum_naive"], x).items():
             compare(total, np.sum(x.astype(np.float64)), f"{kernel} of {shape}, seed {seed}")
+    check_squares(room, seed)
     for order in [0, 1, 2, 7, 200]:
         x = random.randn(order, order).astype(np.float32)
         expected = np.sum(np.dot(x.astype(np.float64), x.T.astype(np.float64)))
@@ -171,6 +173,24 @@ def check_cnn(room, seed):
         row = np.concatenate([array.ravel() for array in (*weights, images)])
         for kernel, logits in run_kernels(room, kernels, row).items():
             compare(logits, np.reshape(expected, (n, 10)), f"{kernel} of {n} images, seed {seed}")
+
+
+# How far the kernels may be from the exact sum, relatively: of many squares, and of few.
+SQUARES = {"sum_of_squares": 1e-13, "sum_of_squares_naive": 1e-11, "sum_of_squares_exact": 3e-16,
+           "sum_of_squares_float": 1e-4, "sum_of_squares_float_naive": 0.02}
+
+
+def check_squares(room, seed):
+    global failures
+    random = np.random.RandomState(seed)
+    for n in [0, 1, 2, 63, 64, 65, 10000, 300007]:
+        x = random.randn(n).astype(np.float32)
+        exact = math.fsum(np.square(x, dtype=np.float64))
+        for kernel, total in run_kernels(room, list(SQUARES), x).items():
+            error = abs(float(total) - exact)
+            if error > SQUARES[kernel] * exact:
+                failures += 1
+                print(f"FAILED: {kernel} of {n}, seed {seed}: off by {error}, exact is {exact}")
 
 
 def main():

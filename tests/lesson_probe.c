@@ -27,6 +27,8 @@ static int64_t cube(int64_t x)
 static void run_sequential(struct lesson_run *run)
 {
     const struct work *work = run->work;
+    if (run->roof)
+        return; /* its results do not count */
     for (size_t i = 0; i < work->tasks; i++)
         work->cubes[i] = cube(work->numbers[i]);
 }
@@ -90,6 +92,23 @@ static void run_processes(struct lesson_run *run)
              sizeof *work->cubes, work->tasks, run->chunksize, &run->error);
 }
 
+/* The workload once more, with the inputs that it had, beside a roof. */
+static void measure_again(struct lesson *lesson, const struct lesson_workload *first,
+                          const struct lesson_results *results, size_t per_worker)
+{
+    struct lesson_workload again = *first;
+    again.name = "again";
+    again.prepare = NULL;
+    again.tasks = NULL;
+    again.grow = NULL;
+    again.transfer = LESSON_COPY;
+    again.fixed_transfer = again.roof = again.quiet = true;
+    again.bytes_per_worker = per_worker;
+    const struct lesson_way ways[] = {
+        {NULL, results}, {"again", lesson_measure(lesson, &again)}, {"never", NULL}};
+    lesson_compare(lesson, "Side by side", ways, 3, 1000);
+}
+
 static void prepare(struct lesson *lesson, void *data)
 {
     struct work *work = data;
@@ -140,7 +159,8 @@ int main(int argc, char **argv)
     const char *say = NULL;
     const char *output = NULL;
     struct lesson_paths input = {0};
-    size_t sleep_milliseconds = 0;
+    size_t sleep_milliseconds = 0, per_worker = 0;
+    bool again = false;
     const struct lesson_option options[] = {
         {"tasks", "N", "how many cubes", LESSON_COUNT, &work.tasks, 0, 0},
         {"add", "N", "what is added to each number", LESSON_INTEGER, &work.add, 0, 0},
@@ -153,6 +173,8 @@ int main(int argc, char **argv)
         {"output", "DIR", "a path", LESSON_PATH, &output, 0, 0},
         {"wrong", "MODE", "make this mode fail", LESSON_PATH, &wrong, 0, 0},
         {"input", "PATH...", "some paths", LESSON_PATHS, &input, 0, 0},
+        {"again", NULL, "measure it again", LESSON_FLAG, &again, 0, 0},
+        {"per-worker", "N", "bytes that it takes for each worker", LESSON_COUNT, &per_worker, 0, 0},
         {"kill-worker", NULL, "kill a worker", LESSON_FLAG, &kill_workers, 0, 0},
         {"ladder", NULL, "climb a ladder", LESSON_FLAG, &ladder, 0, 0},
         {0}};
@@ -174,6 +196,8 @@ int main(int argc, char **argv)
             lesson_die(lesson, "cube %zu is wrong after lesson_measure", i);
     if (ladder)
         climb(lesson, &workload);
+    if (again)
+        measure_again(lesson, &workload, results, per_worker);
     lesson_save(lesson, "cubes.npy", NPY_INT64, 1, (const size_t[]){work.tasks}, work.cubes);
     if (sleep_milliseconds > 0)
         usleep((useconds_t)(1000 * sleep_milliseconds));

@@ -52,9 +52,9 @@ class Chapter:
 
 
 def shape_of(text):
-    """'12x9' as (12, 9), 64 as (64, 64)."""
+    """'12x9' as (12, 9), '5x4x3' as (5, 4, 3), 64 as (64, 64)."""
     sides = tuple(int(side) for side in str(text).split("x"))
-    return sides if len(sides) == 2 else sides * 2
+    return sides if len(sides) > 1 else sides * 2
 
 
 def arguments(options):

@@ -457,6 +457,126 @@ START_TEST(sum_does_not_depend_on_the_address)
 }
 END_TEST
 
+/* Squares. (For the last digits long double is no judge: kernels_oracle.py has math.fsum.) */
+
+START_TEST(sum_of_squares_agrees_with_long_double)
+{
+    static const size_t sizes[] = {191,  192,  193,  255,   256,   257,    1000,
+                                   4095, 4096, 4097, 10000, 99991, 100000, 1000003};
+    for (size_t n = 0; n <= 140 + COUNT(sizes); n++) {
+        const size_t count = n <= 140 ? n : sizes[n - 141];
+        struct fenced x = fenced_create(count, n % 2);
+        long double total = 0;
+        for (size_t i = 0; i < count; i++) {
+            x.data[i] = pixel(n % 3 ? NORMAL : MEAN_1E5, i, count);
+            total += (long double)x.data[i] * (long double)x.data[i];
+        }
+        const double scale = count ? 1 / (double)total : 1;
+        const double fast = fabs((double)(sum_of_squares(x.data, count) - total)) * scale;
+        const double naive = fabs((double)(sum_of_squares_naive(x.data, count) - total)) * scale;
+        const double exact = fabs((double)(sum_of_squares_exact(x.data, count) - total)) * scale;
+        const double lanes = fabs((double)(sum_of_squares_float(x.data, count) - total)) * scale;
+        const double one =
+            fabs((double)(sum_of_squares_float_naive(x.data, count) - total)) * scale;
+        ck_assert_msg(fast < 1e-13 && naive < 1e-12 && exact < 1e-14 && lanes < 1e-5 && one < 0.02,
+                      "%zu squares: off by %g (fast), %g (naive), %g (exact), %g (float lanes), "
+                      "%g (one float)",
+                      count, fast, naive, exact, lanes, one);
+        fenced_destroy(&x);
+    }
+}
+END_TEST
+
+/* What one accumulator cannot hold: 1 beside 2^54 in double, beside 2^24 in float. */
+START_TEST(sum_of_squares_says_how_totals_are_rounded)
+{
+    const size_t n = 20000000;
+    float *const x = allocate(n, sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = i % 2 ? 1 : -1;
+    ck_assert_double_eq(sum_of_squares(x, n), 2e7);
+    ck_assert_double_eq(sum_of_squares_naive(x, n), 2e7);
+    ck_assert_double_eq(sum_of_squares_exact(x, n), 2e7);
+    ck_assert_double_eq(sum_of_squares_float(x, n), 2e7);
+    ck_assert_double_eq(sum_of_squares_float_naive(x, n), 0x1p24);
+    x[0] = 0x1p27f;
+    ck_assert_double_eq(sum_of_squares_naive(x, 1001), 0x1p54);
+    ck_assert_double_eq(sum_of_squares_exact(x, 1001), 0x1p54 + 1000);
+    x[0] = 1;
+    x[1000] = 0x1p27f;
+    ck_assert_double_eq(sum_of_squares_exact(x, 1001), 0x1p54 + 1000);
+    free(x);
+}
+END_TEST
+
+START_TEST(sum_of_squares_of_special_values)
+{
+    static double (*const kernels[])(const float *, size_t) = {
+        sum_of_squares, sum_of_squares_naive, sum_of_squares_exact, sum_of_squares_float,
+        sum_of_squares_float_naive};
+    float x[300];
+    const double twos = 4 * 300;
+    for (size_t k = 0; k < COUNT(kernels); k++)
+        for (size_t place = 0; place < COUNT(x); place++) {
+            for (size_t i = 0; i < COUNT(x); i++)
+                x[i] = 2;
+            x[place] = NAN;
+            ck_assert_msg(isnan(kernels[k](x, COUNT(x))), "kernel %zu: NaN at %zu", k, place);
+            x[place] = -INFINITY;
+            ck_assert_msg(kernels[k](x, COUNT(x)) == (double)INFINITY,
+                          "kernel %zu: infinity at %zu", k, place);
+            x[place] = 3;
+            ck_assert_msg(kernels[k](x, COUNT(x)) == twos + 5, "kernel %zu: 3 at %zu", k, place);
+        }
+    ck_assert_double_eq(sum_of_squares((const float[]){0x1p-149f}, 1), 0x1p-298);
+    ck_assert_double_eq(sum_of_squares((const float[]){3e38f, 3e38f}, 2),
+                        2 * (double)3e38f * (double)3e38f);
+}
+END_TEST
+
+/* Also the words that are read, against one after the other. */
+START_TEST(squares_and_words_do_not_depend_on_the_address)
+{
+    static float original[4099];
+    _Alignas(64) static float x[4099 + 16];
+    for (size_t i = 0; i < COUNT(original); i++)
+        original[i] = (float)(normal() * exp(10 * normal()));
+    for (size_t n = 0; n <= COUNT(original); n += n < 300 ? 1 : 211) {
+        uint64_t words = 0, word;
+        for (size_t i = 0; i < n; i += 2) {
+            word = 0;
+            memcpy(&word, original + i, (n - i < 2 ? 1 : 2) * sizeof *x);
+            words += word;
+        }
+        const double squares = sum_of_squares(original, n),
+                     floats = sum_of_squares_float(original, n);
+        for (size_t offset = 0; offset < 16; offset++) {
+            memcpy(x + offset, original, n * sizeof *x);
+            ck_assert_msg(sum_of_squares(x + offset, n) == squares &&
+                              sum_of_squares_float(x + offset, n) == floats &&
+                              read_all(x + offset, n) == words,
+                          "%zu floats, offset %zu", n, offset);
+        }
+    }
+}
+END_TEST
+
+START_TEST(nothing_but_the_floats_is_read)
+{
+    for (size_t n = 0; n < 300; n++)
+        for (int at_the_end = 0; at_the_end < 2; at_the_end++) {
+            struct fenced x = fenced_create(n, at_the_end);
+            for (size_t i = 0; i < n; i++)
+                x.data[i] = 1;
+            if (sum_of_squares(x.data, n) != (double)n ||
+                sum_of_squares_float(x.data, n) != (double)n)
+                ck_abort_msg("%zu ones", n);
+            read_all(x.data, n);
+            fenced_destroy(&x);
+        }
+}
+END_TEST
+
 START_TEST(sum_of_special_values)
 {
     float x[70];
@@ -733,6 +853,11 @@ int main(void)
     tcase_add_test(reduce, sum_of_many_is_exact);
     tcase_add_test(reduce, sum_does_not_depend_on_the_address);
     tcase_add_test(reduce, sum_of_special_values);
+    tcase_add_test(reduce, sum_of_squares_agrees_with_long_double);
+    tcase_add_test(reduce, sum_of_squares_says_how_totals_are_rounded);
+    tcase_add_test(reduce, sum_of_squares_of_special_values);
+    tcase_add_test(reduce, squares_and_words_do_not_depend_on_the_address);
+    tcase_add_test(reduce, nothing_but_the_floats_is_read);
     tcase_add_test(reduce, product_sum_agrees);
     tcase_add_test(reduce, product_agrees);
     tcase_add_test(reduce, the_instruction_set_has_a_name);

@@ -757,10 +757,11 @@ START_TEST(json_has_everything)
     ck_assert_ptr_nonnull(
         strstr(machine_text(document, "blas"), machine_text(document, "blas_core")));
     json_t *expected = json_pack(
-        "{s:i, s:i, s:i, s:[i, i], s:[i, i, i], s:f, s:s, s:n, s:n, s:n, s:[s, s, s], s:b, s:b}",
+        "{s:i, s:i, s:i, s:[i, i], s:[i, i, i], s:f, s:s, s:n, s:n, s:n, s:[s, s, s], s:b, "
+        "s:i, s:b, s:b}",
         "tasks", 1001, "add", -3, "small_number", 0, "size", 9, 8, "volume", 6, 7, 8, "part", 0.25,
-        "answer", "maybe", "say", "output", "wrong", "input", "a", "b", "c", "kill_worker", 0,
-        "ladder", 0);
+        "answer", "maybe", "say", "output", "wrong", "input", "a", "b", "c", "again", 0,
+        "per_worker", 0, "kill_worker", 0, "ladder", 0);
     ck_assert(json_equal(parameters, expected));
     json_decref(expected);
     json_array_foreach(json_object_get(document, "runs"), i, run)
@@ -795,6 +796,46 @@ START_TEST(several_intervals_make_several_rows)
     outcome = shell("$P -m gil -w 1 --switch-interval 0.05,5e-4 -r 2"); /* nobody to share it */
     ck_assert_ptr_nonnull(strstr(outcome->output, "\ngil, 50 ms "));
     ck_assert_ptr_null(strstr(outcome->output, "switch intervals"));
+}
+END_TEST
+
+/* With the same inputs, beside a roof, its transfer fixed, its tasks those that the pool has seen.
+ */
+START_TEST(a_workload_can_be_measured_again)
+{
+    size_t i, again = 0, copied = 0;
+    json_t *run,
+        *document = probe_json("$P --again --tasks 7 -r 2 -w 2,3 --transfer shared --json -");
+    json_array_foreach(json_object_get(document, "runs"), i, run)
+    {
+        const bool second =
+            strcmp(json_string_value(json_object_get(run, "workload")), "again") == 0;
+        const char *transfer = json_string_value(json_object_get(run, "transfer"));
+        ck_assert(second == (json_object_get(run, "roof_s") != NULL));
+        ck_assert(json_is_true(json_object_get(run, "matches_sequential")));
+        ck_assert_str_eq(transfer ? transfer : "none", !transfer ? "none"
+                                                       : second  ? "copy"
+                                                                 : "shared");
+        again += second;
+        copied += second && transfer;
+        if (transfer)
+            ck_assert_int_eq(json_integer_value(json_object_get(run, "tasks")), 7);
+    }
+    ck_assert_uint_eq(again, 7);
+    ck_assert_uint_eq(copied, 2);
+    json_decref(document);
+    const struct outcome *outcome = shell("$P --again --tasks 7 -r 2 -w 2,3");
+    ck_assert_int_eq(outcome->status, 0);
+    ck_assert_ptr_nonnull(strstr(outcome->output, "\nSide by side\n"));
+    ck_assert_ptr_nonnull(strstr(outcome->output, "\nprocesses, copy              3 "));
+    ck_assert_ptr_nonnull(strstr(outcome->output, "\nagain                        3 "));
+    ck_assert_ptr_null(strstr(outcome->output, "\nnever"));
+    /* 10^14 bytes for each worker: more than any machine has */
+    outcome = shell("$P --again --per-worker 100000000000000 -r 1 -w 2 -m processes");
+    ck_assert_int_eq(outcome->status, 0);
+    ck_assert_ptr_nonnull(strstr(
+        outcome->output, "again, mode processes, 2 workers: left out; it takes 200 TB, and "));
+    ck_assert_ptr_null(strstr(outcome->output, "\nagain         "));
 }
 END_TEST
 
@@ -1059,6 +1100,7 @@ static Suite *lesson_suite(void)
     tcase_add_test(programs, files_are_written);
     tcase_add_test(programs, seconds_change_the_size);
     tcase_add_test(programs, a_ladder_multiplies);
+    tcase_add_test(programs, a_workload_can_be_measured_again);
     tcase_add_test(programs, wrong_results_are_found);
     tcase_add_test(programs, start_methods);
     tcase_add_test(programs, a_killed_worker_is_told_and_made_up_for);

@@ -15,19 +15,18 @@
  * Try:
  *   1. --shape 10x100x100, then 4000x100x100: from where does a second core pay?
  *   2. --workers 1,3,7: is every row in the total?
- *   3. Put POOL_TASK(unregistered_task); below that function.
+ *   3. Put POOL_TASK(unregistered_task); below that function: what does the last line say?
  */
 #include "common/data/random.h"
 #include "common/kernels/kernels.h"
 #include "common/lesson/lesson.h"
-#include "common/parallel/resources.h"
 
 struct work {
-    size_t shape[3], row_length; /* rows, and two more sides: their product */
-    float *array;                /* [rows][row_length] */
-    double *sums, *total;        /* [rows], [1] */
-    double (*accumulate)(const float *, size_t);
-    struct error error;
+    size_t shape[3], row_length, size; /* rows, and two more sides; floats in a row, in all */
+    float *array;                      /* [rows][row_length] */
+    double *sums, total;               /* [rows], and of them all */
+    pool_function *task;
+    double (*accumulate)(const float *x, size_t n);
 };
 
 /* ---- The task: one row --------------------------------------------------------------------- */
@@ -40,16 +39,16 @@ static double sum_row(const float *row, size_t n, bool roof)
 static void do_row(const struct lesson_run *run, size_t row)
 {
     const struct work *work = run->work;
-    const float *from = work->array + row * work->row_length;
-    work->sums[row] = sum_row(from, work->row_length, run->roof);
+    const size_t n = work->row_length;
+    work->sums[row] = sum_row(work->array + row * n, n, run->roof);
 }
 
-/* Always in the same order, whoever summed the rows: so all ways give the same bits. */
+/* In the same order whoever summed the rows, so that all ways give the same bits. */
 static void add_up(struct work *work)
 {
-    *work->total = 0;
+    work->total = 0;
     for (size_t row = 0; row < work->shape[0]; row++)
-        *work->total += work->sums[row];
+        work->total += work->sums[row];
 }
 
 /* ---- Four ways to run it ------------------------------------------------------------------- */
@@ -59,7 +58,6 @@ static void run_sequential(struct lesson_run *run)
     struct work *work = run->work;
     for (size_t row = 0; row < work->shape[0]; row++)
         do_row(run, row);
-    add_up(work);
 }
 
 static void run_threads(struct lesson_run *run)
@@ -68,7 +66,6 @@ static void run_threads(struct lesson_run *run)
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
     for (size_t row = 0; row < work->shape[0]; row++)
         do_row(run, row);
-    add_up(work);
 }
 
 /* The kernel is native code, so the GIL is given back while it runs, as NumPy does. */
@@ -86,7 +83,6 @@ static void run_threads_under_gil(struct lesson_run *run)
         }
         gil_release(run->gil);
     }
-    add_up(work);
 }
 
 static int row_task(const void *const *arguments, void *result, struct pool_task *task)
@@ -97,6 +93,12 @@ static int row_task(const void *const *arguments, void *result, struct pool_task
     return 0;
 }
 POOL_TASK(row_task);
+
+/* Wrong: without POOL_TASK no worker finds it, as Python's none that is inside another function. */
+static int unregistered_task(const void *const *arguments, void *result, struct pool_task *task)
+{
+    return row_task(arguments, result, task);
+}
 
 /* Copied or shared? That is decided by where array and sums lie, and nothing here says it. In
  * ordinary memory each row travels to the worker that gets it; in shared memory it is there. */
@@ -109,25 +111,19 @@ static void run_processes(struct lesson_run *run)
         {.data = &run->roof, .size = sizeof run->roof, .constant = true},
     };
     const struct pool_results results = {.data = work->sums, .size = sizeof *work->sums};
-    pool_starmap(run->pool, row_task, columns, 3, &results, work->shape[0], run->chunksize,
+    pool_starmap(run->pool, work->task, columns, 3, &results, work->shape[0], run->chunksize,
                  &run->error);
-    add_up(work);
 }
 
 /* ---- The notebook's way: (array, first, end) for each worker -------------------------------- */
 
-struct range {
-    size_t first, end; /* rows first .. end-1 */
-};
-
 static int range_task(const void *const *arguments, void *result, struct pool_task *task)
 {
-    const struct range *range = arguments[1];
-    const size_t n = *(const size_t *)arguments[2];
+    const size_t *range = arguments[1], n = *(const size_t *)arguments[2];
     double *sums = result; /* of these rows */
     (void)task;
-    for (size_t row = range->first; row < range->end; row++)
-        sums[row - range->first] = sum_row((const float *)arguments[0] + row * n, n, false);
+    for (size_t row = range[0]; row < range[1]; row++)
+        sums[row - range[0]] = sum_row((const float *)arguments[0] + row * n, n, false);
     return 0;
 }
 POOL_TASK(range_task);
@@ -135,120 +131,74 @@ POOL_TASK(range_task);
 static void run_whole(struct lesson_run *run)
 {
     struct work *work = run->work;
-    struct range ranges[POOL_MAX_WORKERS];
-    size_t sums_at[POOL_MAX_WORKERS + 1] = {0}; /* in bytes */
     const size_t rows = work->shape[0], workers = (size_t)run->workers;
-    const size_t n = rows < workers ? rows : workers; /* no range is empty */
+    const size_t n = rows < workers ? rows : workers;                   /* no range is empty */
+    size_t ranges[POOL_MAX_WORKERS][2], at[POOL_MAX_WORKERS + 1] = {0}; /* sums: in bytes */
     for (size_t i = 0; i < n; i++) {
         /* Wrong: rows / n for each, as in the notebook; rows % n of them are in no range then.
          * Right: each begins where the one before has ended, and the last ends with the rows. */
-        ranges[i] = (struct range){.first = i * rows / n, .end = (i + 1) * rows / n};
-        sums_at[i + 1] = ranges[i].end * sizeof *work->sums;
+        ranges[i][0] = i * rows / n;
+        ranges[i][1] = (i + 1) * rows / n;
+        at[i + 1] = ranges[i][1] * sizeof *work->sums;
     }
-    const size_t bytes = rows * work->row_length * sizeof *work->array;
     const struct pool_column columns[] = {
-        {.data = work->array, .size = bytes, .copied_each = true}, /* as pickle does */
+        {.data = work->array, .size = work->size * sizeof *work->array, .copied_each = true},
         {.data = ranges, .size = sizeof *ranges},
         {.data = &work->row_length, .size = sizeof work->row_length, .constant = true},
     };
-    const struct pool_results results = {.data = work->sums, .offsets = sums_at};
+    const struct pool_results results = {.data = work->sums, .offsets = at};
     pool_starmap(run->pool, range_task, columns, 3, &results, n, run->chunksize, &run->error);
-    add_up(work);
 }
 
-static void ways_side_by_side(struct lesson *lesson, struct lesson_workload workload,
-                              const struct lesson_results *modes)
+static void compare_ways(struct lesson *lesson, struct work *work,
+                         const struct lesson_results *modes)
 {
-    struct work *work = workload.work;
-    struct lesson_variant ways[] = {
-        {NULL, modes}, {"each row copied", NULL}, {"whole array to each", NULL}};
-    const size_t bytes = work->shape[0] * work->row_length * sizeof *work->array;
-    size_t count, most = 0;
-    const int *workers = lesson_workers(lesson, &count);
-    for (size_t i = 0; i < count; i++)
-        most = (size_t)workers[i] > most ? (size_t)workers[i] : most;
-    workload.modes = 1u << LESSON_PROCESSES;
-    workload.transfer = LESSON_COPY;
-    workload.fixed_transfer = true;
-    workload.name = "each_row_copied";
-    if (lesson_runs(lesson, LESSON_PROCESSES))
-        ways[1].results = lesson_measure(lesson, &workload);
-    workload.name = "whole_array_to_each";
-    workload.run[LESSON_PROCESSES] = run_whole;
-    workload.tasks = NULL;
-    const bool fits = bytes < resources_memory() / 2 / most;
-    if (lesson_runs(lesson, LESSON_PROCESSES) && fits)
-        ways[2].results = lesson_measure(lesson, &workload);
-    lesson_heading(lesson, "Copied or shared, and how fast the array can be read at all");
-    lesson_compare(lesson, ways, 3, bytes);
-    if (!fits)
-        lesson_print(lesson, "  not measured  the whole array to each worker: too much memory\n");
+    const size_t bytes = work->size * sizeof *work->array;
+    struct lesson_variant ways[] = {{NULL, modes}, {"part to each", NULL}, {"whole to each", NULL}};
+    struct lesson_workload copied = {.name = "each_row_copied",
+                                     .work = work,
+                                     .tasks = work->shape,
+                                     .run = {run_sequential, [LESSON_PROCESSES] = run_processes},
+                                     .modes = 1u << LESSON_PROCESSES,
+                                     .transfer = LESSON_COPY,
+                                     .fixed_transfer = true,
+                                     .quiet = true};
+    if (lesson_runs(lesson, LESSON_PROCESSES)) {
+        ways[1].results = lesson_measure(lesson, &copied);
+        copied.name = "whole_array_to_each";
+        copied.run[LESSON_PROCESSES] = run_whole;
+        copied.tasks = NULL;
+        copied.bytes_per_worker = bytes;
+        ways[2].results = lesson_measure(lesson, &copied);
+    }
+    lesson_compare(lesson, "Copied or shared, and the array read once", ways, 3, bytes);
 }
-
-/* ---- One total: float against double ----------------------------------------------------------
- */
 
 static void accumulate(struct lesson_run *run)
 {
     struct work *work = run->work;
-    *work->total = work->accumulate(work->array, work->shape[0] * work->row_length);
+    work->total = work->accumulate(work->array, work->size);
 }
 
-static void float_against_double(struct lesson *lesson, struct lesson_workload workload)
+static void compare_accumulators(struct lesson *lesson, struct work *work)
 {
-    static const struct {
-        const char *name, *title;
-        double (*kernel)(const float *, size_t);
-    } accumulators[] = {{"one_float", "one float", sum_of_squares_float_naive},
-                        {"float_lanes", "128 floats, joined at the end", sum_of_squares_float},
-                        {"one_double", "one double", sum_of_squares_naive},
-                        {"double_lanes", "64 doubles, joined at the end", sum_of_squares}};
-    struct work *work = workload.work;
-    const double exact = sum_of_squares_exact(work->array, work->shape[0] * work->row_length);
-    workload.run[LESSON_SEQUENTIAL] = accumulate;
-    workload.modes = 1u << LESSON_SEQUENTIAL;
-    workload.tasks = NULL;
-    lesson_heading(lesson, "One total for the whole array: float against double, on one core");
-    lesson_print(lesson, "%-30s %18s %15s %9s\n", "added up in", "total", "relative error", "wall");
-    for (size_t i = 0; i < sizeof accumulators / sizeof *accumulators; i++) {
-        workload.name = accumulators[i].name;
-        work->accumulate = accumulators[i].kernel;
-        const struct lesson_results *results = lesson_measure(lesson, &workload);
-        lesson_print(lesson, "%-30s %18.6f %15.1e %9s\n", accumulators[i].title, *work->total,
-                     exact > 0 ? *work->total / exact - 1 : 0.0,
-                     lesson_time_text(results->figures[0].wall_median));
+    double (*const kernels[])(const float *, size_t) = {
+        sum_of_squares_exact, sum_of_squares_float_naive, sum_of_squares_float,
+        sum_of_squares_naive, sum_of_squares};
+    const char *const names[] = {"exactly", "one float", "128 floats", "one double", "64 doubles"};
+    struct lesson_workload workload = {
+        .work = work, .run = {accumulate}, .modes = 1u << LESSON_SEQUENTIAL, .quiet = true};
+    double exact = 0;
+    lesson_heading(lesson, "One total for the whole array, on one core: float against double");
+    lesson_print(lesson, "added up in %24s %16s %10s\n", "total", "relative error", "wall");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        workload.name = names[i];
+        work->accumulate = kernels[i];
+        const double wall = lesson_measure(lesson, &workload)->figures[0].wall_median;
+        exact = i == 0 ? work->total : exact;
+        lesson_print(lesson, "%-11s %24.6f %16.1e %10s\n", names[i], work->total,
+                     exact > 0 ? work->total / exact - 1 : 0, lesson_time_text(wall));
     }
-    lesson_print(lesson, "%-30s %18.6f\n", "exactly", exact);
-}
-
-/* ---- A task that no other process can find --------------------------------------------------- */
-
-/* Wrong: a worker finds a task by its name, and nobody was told this one's; the notebook's was a
- * function inside a function. Right: a line with POOL_TASK after it, as for row_task. */
-static int unregistered_task(const void *const *arguments, void *result, struct pool_task *task)
-{
-    (void)task;
-    *(double *)result = sum_of_squares(arguments[0], 1);
-    return 0;
-}
-
-static void send_unregistered(struct lesson_run *run)
-{
-    struct work *work = run->work;
-    double square;
-    pool_map(run->pool, unregistered_task, work->array, sizeof *work->array, &square, sizeof square,
-             1, 1, &work->error);
-}
-
-static void show_unregistered(struct lesson *lesson, struct work *work)
-{
-    lesson_once(lesson, LESSON_PROCESSES, 1, send_unregistered, work);
-    lesson_heading(lesson, "A task that no other process can find");
-    lesson_print(lesson,
-                 "Python  AttributeError: Can't pickle local object "
-                 "'demonstrate_shared_memory.<locals>.worker_copy'\n"
-                 "C       %s\n",
-                 work->error.code ? work->error.message : "it was found, so it is registered");
 }
 
 static void make_array(struct lesson *lesson, void *context)
@@ -256,21 +206,19 @@ static void make_array(struct lesson *lesson, void *context)
     struct work *work = context;
     struct random_state random;
     work->row_length = work->shape[1] * work->shape[2];
+    work->size = work->shape[0] * work->row_length;
     lesson_input(lesson, &work->array, work->shape[0], work->row_length * sizeof *work->array);
     lesson_result(lesson, &work->sums, work->shape[0], sizeof *work->sums);
-    lesson_result(lesson, &work->total, 1, sizeof *work->total);
     random_seed(&random, lesson_seed(lesson));
-    random_normal_float(&random, work->array, work->shape[0] * work->row_length);
+    random_normal_float(&random, work->array, work->size);
 }
 
 int main(int argc, char **argv)
 {
-    struct work work = {.shape = {1000, 100, 100}};
-    const struct lesson_option options[] = {{"shape", "DxHxW", "the array: D rows of HxW floats",
-                                             LESSON_SHAPE3, work.shape, 1, 1 << 30},
-                                            {0}};
-    const struct lesson_chapter chapter = {"07_shared_memory", "A large array, copied or shared",
-                                           options};
+    struct work work = {.shape = {1000, 100, 100}, .task = row_task};
+    const struct lesson_option options[] = {
+        {"shape", "DxHxW", "rows, and sides of each", LESSON_SHAPE3, work.shape, 1, 1 << 30}, {0}};
+    const struct lesson_chapter chapter = {"07_shared_memory", "Copied or shared", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
     lesson_isa(lesson, kernels_isa());
     struct lesson_workload workload = {
@@ -281,19 +229,21 @@ int main(int argc, char **argv)
         .run = {run_sequential, run_threads, run_threads_under_gil, run_processes},
         .tasks = &work.shape[0],
         .grow = &work.shape[0],
+        .grow_most = 1 + (1 << 25) / (work.shape[1] * work.shape[2]), /* copies take time */
         .transfer = LESSON_SHARED,
         .roof = true,
     };
     const struct lesson_results *modes = lesson_measure(lesson, &workload);
+    add_up(&work);
     lesson_save(lesson, "array.npy", NPY_FLOAT32, 3, work.shape, work.array);
-    lesson_save(lesson, "total.npy", NPY_FLOAT64, 1, (size_t[]){1}, work.total);
-    workload.prepare = NULL; /* the same array for all that follows */
-    workload.grow = NULL;
-    workload.quiet = true;
-    workload.roof = false;
-    ways_side_by_side(lesson, workload, modes);
-    float_against_double(lesson, workload);
-    if (lesson_runs(lesson, LESSON_PROCESSES))
-        show_unregistered(lesson, &work);
+    lesson_save(lesson, "total.npy", NPY_FLOAT64, 1, (size_t[]){1}, &work.total);
+    compare_ways(lesson, &work, modes);
+    compare_accumulators(lesson, &work);
+    if (lesson_runs(lesson, LESSON_PROCESSES)) {
+        work.task = unregistered_task;
+        const struct error error = lesson_try(lesson, LESSON_PROCESSES, 1, run_processes, &work);
+        lesson_heading(lesson, "A task that no other process can find");
+        lesson_print(lesson, "%s\n", error.code ? error.message : "It was found.");
+    }
     return lesson_end(lesson);
 }

@@ -9,6 +9,7 @@
 
 #define LANES 32 /* words: four vectors of AVX-512 */
 #define FEW   8
+#define PAGE  4096 /* bytes */
 
 /* A word where floats are. */
 typedef uint64_t word __attribute__((may_alias, aligned(4)));
@@ -24,10 +25,10 @@ EACH_ISA uint64_t read_all(const float *x, size_t n)
 {
     const word *const words = (const word *)(const void *)x;
     uint64_t first[LANES] = {0}, second[LANES] = {0}, last = 0;
-    const size_t whole = n / 2, half = whole / (2 * LANES) * LANES;
+    const size_t whole = n / 2, half = whole / LANES / 2 * LANES;
     for (size_t i = 0; i < half; i += LANES) {
-        prefetch(words + i, LANES * sizeof *words);
-        prefetch(words + half + i, LANES * sizeof *words);
+        prefetch(words + i, PAGE, LANES * sizeof *words);
+        prefetch(words + half + i, PAGE, LANES * sizeof *words);
         add_words(first, words + i, LANES);
         add_words(second, words + half + i, LANES);
     }

@@ -15,11 +15,12 @@ static void print_way(struct lesson *lesson, const char *name, const struct less
     lesson_print(lesson, "\n");
 }
 
-void lesson_compare(struct lesson *lesson, const struct lesson_variant *ways, size_t count,
-                    size_t bytes)
+void lesson_compare(struct lesson *lesson, const char *title, const struct lesson_variant *ways,
+                    size_t count, size_t bytes)
 {
     const struct options *options = &lesson->options;
     const double gigabytes = 1e-9 * (double)bytes;
+    lesson_heading(lesson, title);
     lesson_print(lesson, "%-22s %7s %7s %9s %9s %9s %8s %8s %10s\n", "way", "workers", "copied",
                  "copying", "compute", "wall", "GB/s", "roof", "of roof");
     print_way(lesson, NULL, &ways[0].results->figures[0], gigabytes);

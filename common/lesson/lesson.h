@@ -145,6 +145,7 @@ struct lesson_workload {
     const size_t *tasks; /* how many tasks one run does; NULL: as many as it gives to the pool */
     size_t *grow;        /* the size that --seconds enlarges; time is about proportional to it, */
     int grow_power;      /*   or, if not 0, to this power of it */
+    size_t grow_most;    /* how far at most, unless it is more already; 0: any */
 
     enum lesson_transfer transfer; /* if the command line does not say: LESSON_COPY if 0 */
 
@@ -152,15 +153,20 @@ struct lesson_workload {
     const void *initializer_argument;
     size_t initializer_size;
 
+    /* Each run has another beside it, with run->roof set and the same memory and workers, that does
+     * the least that can be done there: it only reads, say. Its results do not count. */
+    bool roof;
+
+    /* Memory that a run takes for each worker besides the arrays. Counts of workers for which that
+     * would be more than half of what is available are left out, with a line of output. */
+    size_t bytes_per_worker;
+
     /* For comparisons that a chapter makes itself: */
     unsigned modes;         /* only these, 1u << LESSON_THREADS | ...; 0: those asked for */
     const int *workers;     /* only these counts, ended by 0; NULL: those asked for */
     bool fixed_transfer;    /* `transfer` stands, whatever the command line says */
     int threads_per_worker; /* OpenMP and BLAS threads in each worker; 0 means 1 */
     bool background;        /* workers work ahead while the program does something else: see pool.h */
-    bool roof;              /* each run has another beside it, with run->roof set and the same memory
-                               and workers, which shows what no run can beat: how fast the data can
-                               be read, say. Its results do not count */
     bool quiet;             /* no table, no Why; JSON and CSV have it, and so has the caller */
     double tolerance; /* 0: results must be equal to the last bit. Else they are floats or doubles
                          (elements of 4 or 8 bytes), and may differ by rtol = atol = this, as
@@ -259,13 +265,17 @@ struct lesson_variant {
 /* For work that reads `bytes` of memory once: a table of the ways, for each number of workers, with
  * what was copied, how long that and the computing took, how fast the memory was read, and, where
  * a roof was measured, how fast it can be. The first way has the sequential row. */
-void lesson_compare(struct lesson *lesson, const struct lesson_variant *ways, size_t count,
-                    size_t bytes);
+void lesson_compare(struct lesson *lesson, const char *title, const struct lesson_variant *ways,
+                    size_t count, size_t bytes);
 
 /* Calls function once, untimed, with a pool or a GIL (of the first --switch-interval) as its mode
  * needs. */
 void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
                  lesson_function *function, void *work);
+
+/* The same; an error is no reason to end the program, but what it returns. */
+struct error lesson_try(struct lesson *lesson, enum lesson_mode mode, int workers,
+                        lesson_function *function, void *work);
 
 /* ---- The same in Python ---------------------------------------------------------------------- */
 

@@ -88,6 +88,17 @@ def height_and_width(minimum, maximum):
     return convert
 
 
+def shape(count, minimum, maximum):
+    """'1000x100x100', or '50' for as many equal sides, as a tuple of `count` numbers."""
+    def convert(text):
+        sides = text.lower().split("x")
+        if len(sides) not in (1, count):
+            raise argparse.ArgumentTypeError(
+                f"'{text:.40}' is neither one number nor {count} with an x between them")
+        return tuple(map(whole_number(minimum, maximum), sides * (count // len(sides))))
+    return convert
+
+
 def worker_list(text):
     """'1,2,4' as [1, 2, 4], each once."""
     return list(dict.fromkeys(whole_number(1, 1024)(part) for part in text.split(",")))

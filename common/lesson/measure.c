@@ -296,6 +296,8 @@ static size_t limited_size(const struct measurement *measurement, double wanted)
     double size = fmin(fmin(wanted, 1e15), fitting);
     if (option && option->maximum > 0)
         size = fmin(size, (double)option->maximum);
+    if (measurement->workload->grow_most > 0)
+        size = fmin(size, fmax((double)*grow, (double)measurement->workload->grow_most));
     return (size_t)fmax(round(size), option && option->minimum > 1 ? (double)option->minimum : 1.0);
 }
 
@@ -357,6 +359,21 @@ static void add_configuration(struct measurement *measurement, enum lesson_mode 
         .samples = lesson_allocate(lesson, (size_t)lesson->options.repeats, sizeof(struct sample))};
 }
 
+/* Is there memory for so many workers, and as much again? Where not, that is said. */
+static bool affordable(const struct measurement *measurement, enum lesson_mode mode, int workers)
+{
+    const struct lesson_workload *workload = measurement->workload;
+    const double needed = (double)workload->bytes_per_worker * workers;
+    const double available = (double)resources_memory();
+    if (needed <= available / 2)
+        return true;
+    lesson_print(measurement->lesson,
+                 "%s, mode %s, %d worker%s: left out; it takes %s, and %s are available\n",
+                 workload->name, lesson_mode_names[mode], workers, workers == 1 ? "" : "s",
+                 lesson_bytes_text(needed), lesson_bytes_text(available));
+    return false;
+}
+
 static void add_process_configurations(struct measurement *measurement, int workers)
 {
     enum lesson_transfer transfer = measurement->lesson->options.transfer;
@@ -392,7 +409,9 @@ static void list_configurations(struct measurement *measurement)
     }
     for (enum lesson_mode mode = LESSON_THREADS; mode < LESSON_MODES; mode++)
         for (size_t i = 0; wanted(measurement, mode) && i < count; i++)
-            if (mode == LESSON_PROCESSES)
+            if (!affordable(measurement, mode, workers[i]))
+                continue;
+            else if (mode == LESSON_PROCESSES)
                 add_process_configurations(measurement, workers[i]);
             else if (mode == LESSON_GIL)
                 add_gil_configurations(measurement, workers[i]);
@@ -664,8 +683,8 @@ const struct lesson_figures *lesson_find(const struct lesson_results *results,
     return NULL;
 }
 
-void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
-                 lesson_function *function, void *work)
+struct error lesson_try(struct lesson *lesson, enum lesson_mode mode, int workers,
+                        lesson_function *function, void *work)
 {
     struct lesson_run run = {
         .work = work, .workers = workers, .chunksize = lesson->options.chunksize};
@@ -684,7 +703,14 @@ void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
         add_counts(&of_run, &(struct pool_statistics){0}, &after);
         report_deaths(lesson, &of_run);
     }
-    check_run(lesson, "a single run", mode, workers, &run);
     pool_destroy(run.pool);
     gil_destroy(run.gil);
+    return run.error;
+}
+
+void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
+                 lesson_function *function, void *work)
+{
+    const struct lesson_run run = {.error = lesson_try(lesson, mode, workers, function, work)};
+    check_run(lesson, "a single run", mode, workers, &run);
 }

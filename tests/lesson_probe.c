@@ -104,7 +104,7 @@ static void measure_again(struct lesson *lesson, const struct lesson_workload *f
     again.transfer = LESSON_COPY;
     again.fixed_transfer = again.roof = again.quiet = true;
     again.bytes_per_worker = per_worker;
-    const struct lesson_way ways[] = {
+    const struct lesson_variant ways[] = {
         {NULL, results}, {"again", lesson_measure(lesson, &again)}, {"never", NULL}};
     lesson_compare(lesson, "Side by side", ways, 3, 1000);
 }

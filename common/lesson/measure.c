@@ -123,6 +123,7 @@ static struct lesson_run run_arguments(const struct measurement *measurement,
                                        const struct configuration *configuration)
 {
     return (struct lesson_run){.work = measurement->workload->work,
+                               .mode = configuration->mode,
                                .workers = configuration->workers,
                                .pool = configuration->pool,
                                .gil = configuration->gil,
@@ -442,9 +443,13 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     const struct sample *samples = configuration->samples;
     double *walls = lesson_allocate(lesson, repeats, sizeof *walls);
     double *cpus = lesson_allocate(lesson, repeats, sizeof *cpus);
+    double *devices = lesson_allocate(lesson, repeats, sizeof *devices);
+    double *idle = lesson_allocate(lesson, repeats, sizeof *idle);
     for (size_t i = 0; i < repeats; i++) {
         walls[i] = samples[i].wall;
         cpus[i] = samples[i].cpu;
+        devices[i] = samples[i].device;
+        idle[i] = fmax(0.0, samples[i].wall - samples[i].device);
     }
     struct lesson_figures figures = {
         .mode = configuration->mode,
@@ -453,6 +458,8 @@ static struct lesson_figures summarise(const struct measurement *measurement,
         .repeats = (int)repeats,
         .wall_median = median(walls, repeats),
         .cpu_median = median(cpus, repeats),
+        .device = median(devices, repeats),
+        .device_idle = median(idle, repeats),
         .matches = configuration->matches,
         .tasks = measurement->workload->tasks ? *measurement->workload->tasks : 1};
     figures.wall_min = walls[0];
@@ -461,7 +468,6 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     const struct sample *middle = samples; /* the run with the (lower) median wall time */
     while (middle->wall != walls[(repeats - 1) / 2])
         middle++;
-    figures.device = middle->device;
     figures.phases = middle->phases;
     figures.pool = middle->pool;
     figures.gil = middle->gil;
@@ -473,6 +479,8 @@ static struct lesson_figures summarise(const struct measurement *measurement,
         figures.startup = pool_statistics(configuration->pool).startup;
     free(walls);
     free(cpus);
+    free(devices);
+    free(idle);
     return figures;
 }
 
@@ -589,7 +597,7 @@ void lesson_once(struct lesson *lesson, enum lesson_mode mode, int workers,
                  lesson_function *function, void *work)
 {
     struct lesson_run run = {
-        .work = work, .workers = workers, .chunksize = lesson->options.chunksize};
+        .work = work, .mode = mode, .workers = workers, .chunksize = lesson->options.chunksize};
     struct pool_statistics of_run = {0};
     if (mode == LESSON_PROCESSES)
         run.pool = create_pool(lesson, NULL, workers);

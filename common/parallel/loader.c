@@ -214,10 +214,8 @@ static void stop_threads(struct loader *loader)
     atomic_store(&loader->stop, true);
     atomic_fetch_add(&loader->bell, 1);
     futex(&loader->bell, FUTEX_WAKE, INT32_MAX, INFINITY);
-    gil_give(loader->options.gil); /* they may want it to come to their end */
     for (int i = 0; i < loader->thread_count; i++)
         pthread_join(loader->threads[i], NULL);
-    gil_take(loader->options.gil);
     loader->thread_count = 0;
     atomic_store(&loader->stop, false);
 }
@@ -475,12 +473,10 @@ static struct slot *await_next(struct loader *loader, double timeout)
         return wish.slot;
     fill_slots(loader);
     const double deadline = deadline_after(timeout);
-    gil_give(loader->options.gil);
     if (with_threads(loader))
         wait_for_threads(&wish, deadline);
     else
         wait_until(loader->pool, next_is_loaded, &wish, deadline, loader->spin);
-    gil_take(loader->options.gil);
     return wish.slot;
 }
 
@@ -495,7 +491,9 @@ static struct slot *load_next(struct loader *loader)
         if (atomic_load(&loader->slots[i].state) == LOADING)
             wish.slot = &loader->slots[i];
     const uint64_t begin = now_ns();
+    gil_take(loader->options.gil);
     load_samples(loader, wish.slot, 0, wish.slot->count, &wish.slot->error);
+    gil_give(loader->options.gil);
     wish.slot->busy_ns = now_ns() - begin;
     return wish.slot;
 }
@@ -566,7 +564,10 @@ static int next(struct loader *loader, struct loader_batch *batch, double timeou
         loader->options.workers == 0 ? load_next(loader) : await_next(loader, timeout);
     if (!slot)
         return error_set(error, ERROR_TIMEOUT, "no batch after %g s", timeout);
-    return take(loader, slot, batch, error);
+    gil_take(loader->options.gil);
+    const int status = take(loader, slot, batch, error);
+    gil_give(loader->options.gil);
+    return status;
 }
 
 int loader_next(struct loader *loader, struct loader_batch *batch, double timeout,
@@ -630,8 +631,7 @@ static int check_workers(const struct loader_options *options, struct error *err
     if (options->workers == 0)
         return 0;
     if (options->kind == LOADER_THREADS)
-        return options->pool ? error_set(error, ERROR_INVALID, "a pool has no threads to load with")
-                             : 0;
+        return 0;
     if (options->gil)
         return error_set(error, ERROR_INVALID, "processes do not share a GIL");
     if (options->pool && options->restart_workers)
@@ -679,8 +679,11 @@ static void set_defaults(struct loader_options *options)
         options->prefetch = DEFAULT_PREFETCH;
     if (options->lend == 0)
         options->lend = 1;
-    if (options->pool && options->workers > 0)
-        options->workers = pool_workers(options->pool);
+    if (options->pool) {
+        options->kind = LOADER_PROCESSES;
+        if (options->workers > 0)
+            options->workers = pool_workers(options->pool);
+    }
     if (options->batch_size > options->samples && options->samples > 0 && !options->drop_last)
         options->batch_size = options->samples;
 }

@@ -133,7 +133,6 @@ static void map_each_batch(struct lesson_run *run)
 
 /* ---- A loader whose workers go on while somebody trains ------------------------------------ */
 
-/* Looks at each sample while the device computes. */
 static void train(struct lesson_run *run, const struct loader_batch *batch)
 {
     const struct work *work = run->work;
@@ -216,7 +215,7 @@ int main(int argc, char **argv)
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
     lesson_isa(lesson, kernels_isa());
     if (work.of.batch_size > work.of.samples)
-        lesson_usage(lesson, "--batch-size %zu: more than --samples", work.of.batch_size);
+        lesson_usage(lesson, "--batch-size %zu: more than all --samples", work.of.batch_size);
     work.of.seed = lesson_seed(lesson);
     const struct lesson_workload map = {
         .name = "map",

@@ -721,9 +721,9 @@ static int make_slots(struct loader *loader, struct error *error)
     if (__builtin_mul_overflow(options->prefetch, (size_t)options->workers, &all) ||
         __builtin_add_overflow(all, options->lend, &all))
         all = SIZE_MAX;
-    loader->slot_count = all < loader->total ? all : loader->total;
-    loader->statistics.slots = loader->slot_count;
-    if (loader->slot_count == 0)
+    const size_t count = all < loader->total ? all : loader->total;
+    loader->statistics.slots = count;
+    if (count == 0)
         return 0;
     if (!round_up(options->batch_size, options->sample_size, &data) ||
         !round_up(options->batch_size, sizeof(int64_t), &indices) ||
@@ -731,16 +731,17 @@ static int make_slots(struct loader *loader, struct error *error)
         __builtin_add_overflow(indices + samples, copied ? 0 : data, &all))
         return error_set(error, ERROR_INVALID, "batches of %zu samples of %zu bytes overflow",
                          options->batch_size, options->sample_size);
-    loader->slots = calloc(loader->slot_count, sizeof *loader->slots);
+    loader->slots = calloc(count, sizeof *loader->slots);
     if (!loader->slots)
-        return error_set(error, ERROR_MEMORY, "no memory for %zu slots", loader->slot_count);
+        return error_set(error, ERROR_MEMORY, "no memory for %zu slots", count);
+    loader->slot_count = count;
     loader->memory_is_shared = processes;
-    loader->memory = allocate(loader->slot_count, all, processes, error);
+    loader->memory = allocate(count, all, processes, error);
     if (copied && loader->memory)
-        loader->copies = allocate(loader->slot_count, data, false, error);
+        loader->copies = allocate(count, data, false, error);
     if (!loader->memory || (copied && !loader->copies))
         return -1;
-    for (size_t i = 0; i < loader->slot_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         char *at = loader->memory + i * all;
         loader->slots[i].indices = (int64_t *)(void *)at;
         loader->slots[i].samples = (struct loader_sample *)(void *)(at + indices);

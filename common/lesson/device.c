@@ -78,8 +78,7 @@ void lesson_overlap(struct lesson *lesson, const struct lesson_results *results)
         lesson,
         "  device        time in which it computed;  exposed: the rest, in which it waited "
         "for a batch\n"
-        "  hidden        1 - exposed / loading;  loading: the %s that sequential, load, "
-        "then train, exposes\n\n",
+        "  hidden        1 - exposed / loading;  loading: what sequential exposes, %s\n\n",
         lesson_time_text(loading));
     for (size_t i = 1; i < results->count; i++)
         say_why(lesson, &results->figures[i], loading);

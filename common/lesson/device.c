@@ -36,7 +36,7 @@ static void print_row(struct lesson *lesson, const struct lesson_figures *figure
     char hidden[16] = "-"; /* sequential has nobody to load ahead */
     if (figures->mode != LESSON_SEQUENTIAL)
         snprintf(hidden, sizeof hidden, "%.0f %%", 100 * (1 - figures->device_idle / loading));
-    lesson_print(lesson, "%-17s %7d %22s %10s %10s %7.2fx %8s %13s\n", figures->name,
+    lesson_print(lesson, "%-17s %7d %22s %10s %10s %7.2fx %7s %12s\n", figures->name,
                  figures->workers,
                  lesson_range_text(figures->wall_median, figures->wall_min, figures->wall_max),
                  lesson_time_text(figures->device), lesson_time_text(figures->device_idle),
@@ -70,7 +70,7 @@ static void say_why(struct lesson *lesson, const struct lesson_figures *figures,
 void lesson_overlap(struct lesson *lesson, const struct lesson_results *results)
 {
     const double loading = fmax(results->figures[0].device_idle, 1e-9);
-    lesson_print(lesson, "%-17s %7s %22s %10s %10s %8s %8s %13s\n", "mode", "workers",
+    lesson_print(lesson, "%-17s %7s %22s %10s %10s %8s %7s %12s\n", "mode", "workers",
                  "wall [min - max]", "device", "exposed", "speedup", "hidden", "same result?");
     for (size_t i = 0; i < results->count; i++)
         print_row(lesson, &results->figures[i], loading);

@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define MANY   60
-#define EPOCHS 3
-#define BATCH  7
-#define SEED   99
+#define MANY        60
+#define EPOCHS      3
+#define BATCH       7
+#define ALL_SAMPLES ((size_t)EPOCHS * MANY)
+#define SEED        99
 
 static struct error error;
 
@@ -74,7 +75,7 @@ struct data {
     long *raw; /* [MANY], the square of the index; in shared memory or not */
     bool shared;
     struct pool_column columns[2];
-    int64_t order[EPOCHS * MANY]; /* a permutation of 0 .. samples-1 for each epoch */
+    int64_t order[ALL_SAMPLES]; /* a permutation of 0 .. samples-1 for each epoch */
 };
 
 /* 7 and MANY have no common divisor; neither have 11, 13, as long as samples is no multiple. */
@@ -279,7 +280,7 @@ START_TEST(no_columns_and_slots_in_shared_memory)
     struct loader *loader = create(&options); /* the columns are copied, the results are not */
     take_all(loader, &options);
     ck_assert_uint_eq(loader_statistics(loader).bytes_copied,
-                      _i < THREADS ? 0 : EPOCHS * MANY * sizeof(long));
+                      _i < THREADS ? 0 : sizeof(long) * ALL_SAMPLES);
     ck_assert_int_eq(loader_rewind(loader, &error), 0);
     ck_assert_int_eq(loader_next(loader, &batch, -1, &error), 1);
     ck_assert_int_eq(shared_memory_contains(batch.data, batch.count * sizeof(struct loaded)),
@@ -406,7 +407,7 @@ START_TEST(an_error_comes_at_its_batch)
             ck_assert_ptr_null(batch.data);
             ck_assert_int_eq(loader_return(loader, &batch, &error), -1);
         }
-    ck_assert_uint_eq(loader_statistics(loader).failed, 2 * EPOCHS);
+    ck_assert_uint_eq(loader_statistics(loader).failed, (uint64_t)2 * EPOCHS);
     loader_destroy(loader);
     free_data(data);
 }
@@ -555,7 +556,7 @@ START_TEST(all_slots_on_loan)
         ck_assert_int_eq(loader_return(loader, &batches[i], &error), -1);
         ck_assert_int_eq(error.code, ERROR_INVALID);
     }
-    take_batches(loader, &options, slots, EPOCHS * MANY);
+    take_batches(loader, &options, slots, ALL_SAMPLES);
     loader_destroy(loader);
     free_data(data);
 }
@@ -579,7 +580,7 @@ START_TEST(a_slow_program_bounds_the_memory)
         pause_ms(2);
     }
     ck_assert_int_le(atomic_load(&data->script->entered), 2 * (slots + 10));
-    take_batches(loader, &options, 10, EPOCHS * MANY / 2);
+    take_batches(loader, &options, 10, ALL_SAMPLES / 2);
     loader_destroy(loader);
     free_data(data);
 }
@@ -695,7 +696,7 @@ START_TEST(persistent_and_restarted_workers)
         }
         for (size_t epoch = 1; epoch < EPOCHS; epoch++)
             ck_assert_int_eq(pids[epoch] != pids[epoch - 1], restart);
-        ck_assert_int_eq(atomic_load(&data->script->entered), EPOCHS * MANY);
+        ck_assert_uint_eq((size_t)atomic_load(&data->script->entered), ALL_SAMPLES);
         loader_destroy(loader);
         free_data(data);
     }
@@ -740,7 +741,7 @@ START_TEST(a_worker_killed_from_outside)
         loader_return(loader, &batch, &error);
     }
     ck_assert_int_eq(more, 0);
-    ck_assert_uint_eq(loader_statistics(loader).samples, EPOCHS * MANY);
+    ck_assert_uint_eq(loader_statistics(loader).samples, ALL_SAMPLES);
     loader_destroy(loader);
     free_data(data);
 }
@@ -856,7 +857,7 @@ START_TEST(threads_under_a_gil)
     options.gil = gil;
     struct loader *loader = create(&options);
     take_all(loader, &options);
-    ck_assert_uint_ge(gil_statistics(gil).acquired, EPOCHS * MANY);
+    ck_assert_uint_ge(gil_statistics(gil).acquired, ALL_SAMPLES);
     ck_assert_int_eq(loader_rewind(loader, &error), 0);
     take_batches(loader, &options, 0, 3);
     loader_destroy(loader);

@@ -490,6 +490,8 @@ static struct slot *load_next(struct loader *loader)
     for (size_t i = 0; i < loader->slot_count; i++)
         if (atomic_load(&loader->slots[i].state) == LOADING)
             wish.slot = &loader->slots[i];
+    if (!wish.slot)
+        return NULL;
     const uint64_t begin = now_ns();
     gil_take(loader->options.gil);
     load_samples(loader, wish.slot, 0, wish.slot->count, &wish.slot->error);

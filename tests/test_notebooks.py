@@ -34,6 +34,7 @@ WORKERS = [2, 1, 3, 7]
 SMALL = {"01": ["--tasks", 3, "--iterations", 10], "02": ["--tasks", 3, "--iterations", 10],
          "03": ["--light-tasks", 3, "--matrices", 2, "--order", 4],
          "04": ["--images", 2, "--size", 6],
+         "05": ["--samples", 5, "--size", 4, "--batch-size", 2, "--train-epochs", 2, "--train-ms", 1],
          "06": ["--images", 2], "07": ["--shape", "3x2x2"],
          "08": ["--light-tasks", 3, "--tasks", 3, "--iterations", 10],
          "09": ["--images", 2, "--size", 6, "--order", 4, "--cnn-images", 4]}
@@ -178,6 +179,76 @@ def test_image_filters_against_one_kernel():
             check(report["python_s_per_image"] > 0, "python_s_per_image")
         else:
             check(report["python_s_per_image"] is None, "python_s_per_image")
+
+
+def philox_words(key, counter, count):
+    """Philox4x64-10 in Python's own integers; the first block is that of counter + 1."""
+    mask, words = 2**64 - 1, []
+    while len(words) < count:
+        total = (sum(part << 64 * i for i, part in enumerate(counter)) + 1) % 2**256
+        counter = [total >> 64 * i & mask for i in range(4)]
+        x, (k0, k1) = list(counter), key
+        for _ in range(10):
+            p0, p1 = 0xd2e7470ee14c6c93 * x[0], 0xca5a826395121157 * x[2]
+            x = [p1 >> 64 ^ x[1] ^ k0, p1 & mask, p0 >> 64 ^ x[3] ^ k1, p0 & mask]
+            k0, k1 = (k0 + 0x9e3779b97f4a7c15) & mask, (k1 + 0xbb67ae8584caa73b) & mask
+        words += x
+    return words[:count]
+
+
+def augmented(image, seed, epoch, index):
+    """Pixel by pixel."""
+    size = len(image)
+    words = philox_words((seed, epoch), [0, index, 0, 0], 1 + size * size)
+    most = size // 16
+    down = words[0] % 65536 * (2 * most + 1) // 65536 - most
+    right = words[0] // 65536 % 65536 * (2 * most + 1) // 65536 - most
+    result = np.zeros((size, size))
+    for y in range(size):
+        for x in range(size):
+            row, column = y + down, (size - 1 - x if words[0] >> 63 else x) + right
+            inside = 0 <= row < size and 0 <= column < size
+            bits = words[1 + y * size + x]
+            total = sum(bits >> shift & 65535 for shift in (0, 16, 32, 48))
+            result[y, x] = (float(image[row, column]) if inside else 0) + \
+                0.1 * math.sqrt(3) / 65536 * (total - 131070)
+    return result
+
+
+def preprocessed(image):
+    """With exact sums."""
+    values = [float(v) for row in image for v in row]
+    for rounds in range(6):
+        if rounds:
+            values = [min(3.0, max(-3.0, v)) for v in values]
+        mean = math.fsum(values) / len(values)
+        deviation = math.sqrt(math.fsum((v - mean)**2 for v in values) / len(values))
+        values = [(v - mean) / (deviation + 1e-8) for v in values]
+    return np.reshape(values, image.shape)
+
+
+def test_data_loading_against_exact_sums():
+    for seed, n, size, batch, epochs, flags in (
+            (42, 7, 9, 3, 1, []), (3, 1, 4, 1, 2, []), (7, 5, 33, 5, 2, ["--augment"]),
+            (2**32 - 1, 8, 17, 3, 2, ["--augment", "--drop-last"]), (0, 5, 6, 2, 1, ["--drop-last"])):
+        report, saved = run_saved("05", "--seed", seed, "--samples", n, "--size", size,
+                                  "--batch-size", batch, "--epochs", epochs, "--train-epochs", 2,
+                                  "--train-ms", 1, *flags)
+        check(sorted(saved) == ["batches", "order", "samples"], f"saved {sorted(saved)}")
+        random = np.random.RandomState(seed)
+        stream = random.standard_normal(n * size * size).reshape(n, size, size)
+        check_array(saved["samples"], stream.astype(np.float32), "float32")
+        order = np.array([random.permutation(n) for _ in range(epochs)])
+        check_array(saved["order"], order, "int64")
+        kept = n - n % batch if "--drop-last" in flags else n
+        expected = np.array([[preprocessed(augmented(saved["samples"][i], seed, epoch, int(i))
+                                           if "--augment" in flags else saved["samples"][i])
+                              for i in order[epoch][:kept]] for epoch in range(epochs)])
+        check_array(saved["batches"], expected, "float32", 1e-5, 1e-5)
+        check_runs(report, "map", epochs * kept)
+        check_runs(report, "loader", 2 * kept)
+        for row in report["runs"]:
+            check(("device_s" in row) == (row["workload"] == "loader"), f"device of {row}")
 
 
 def logits_tap_by_tap(images, conv1, conv2, fc):
@@ -390,15 +461,18 @@ def test_wrong_command_lines():
                   "--order=1000000"],
            "04": ["--images=0", "--size=4", "--size=4x9", "--size=9x", "--size=9x9x9", "--size=-9",
                   "--size=1000000", "--python-images=-1"],
+           "05": ["--samples=0", "--samples=x", "--size=0", "--size=6x6", "--size=1000000",
+                  "--batch-size=0", "--batch-size=501", "--epochs=0", "--epochs=1000000",
+                  "--train-epochs=0", "--train-ms=-1", "--train-ms=nan", "--prefetch=0"],
+           "06": ["--images=0", "--images=-1", "--images=two", "--images=10000000", "--input=x"],
            "07": ["--shape=0", "--shape=4x9", "--shape=1x2x3x4", "--shape=9x", "--shape=-9",
                   "--shape=2x0x2", "--shape=1000000", "--shape=1073741824x1073741824x1073741824",
                   "--shape=1e3"],
-           "06": ["--images=0", "--images=-1", "--images=two", "--images=10000000", "--input=x"],
+           "08": ["--light-tasks=0", "--tasks=-1", "--tasks=ten", "--iterations=1000000000",
+                  "--independent=maybe", "--heavy=", "--large=y"],
            "09": ["--images=0", "--size=4", "--size=9x9x9", "--size=1000000", "--order=0",
                   "--order=-1", "--order=2x2", "--order=1000000", "--cnn-images=0",
-                  "--cnn-images=10000000", "--python-images=-1", "--python-images=x"],
-           "08": ["--light-tasks=0", "--tasks=-1", "--tasks=ten", "--iterations=1000000000",
-                  "--independent=maybe", "--heavy=", "--large=y"]}
+                  "--cnn-images=10000000", "--python-images=-1", "--python-images=x"]}
     for chapter in CHAPTERS:
         for option in common + own[chapter]:
             with tempfile.TemporaryDirectory() as directory:

@@ -120,7 +120,8 @@ void lesson_device_wait(struct lesson_run *run, double seconds);
 
 /* What a mode's function is given. */
 struct lesson_run {
-    void *work;         /* the workload's */
+    void *work; /* the workload's */
+    enum lesson_mode mode;
     int workers;        /* 1 when sequential */
     struct pool *pool;  /* in mode processes, else NULL */
     struct gil *gil;    /* in mode gil, else NULL */
@@ -166,8 +167,8 @@ struct lesson_workload {
     const int *workers;     /* only these counts, ended by 0; NULL: those asked for */
     bool fixed_transfer;    /* `transfer` stands, whatever the command line says */
     int threads_per_worker; /* OpenMP and BLAS threads in each worker; 0 means 1 */
-    bool background;        /* workers work ahead while the program does something else: see pool.h */
-    bool quiet;             /* no table, no Why; JSON and CSV have it, and so has the caller */
+    bool background;  /* workers work ahead while the program does something else: see pool.h */
+    bool quiet;       /* no table, no Why; JSON and CSV have it, and so has the caller */
     double tolerance; /* 0: results must be equal to the last bit. Else they are floats or doubles
                          (elements of 4 or 8 bytes), and may differ by rtol = atol = this, as
                          numpy.isclose has it: for sums whose order changes */
@@ -188,8 +189,9 @@ struct lesson_figures {
     double efficiency; /* speedup / workers */
     bool matches;      /* the sequential result, to the last bit */
     double startup;    /* of the pool; apart from wall */
-    double device;     /* seconds that the device computed, of the repeat with the median wall */
-    size_t tasks;      /* of the workload */
+    double device; /* of lesson_device_wait: seconds that it computed, and the rest of the wall */
+    double device_idle; /*   time; medians */
+    size_t tasks;       /* of the workload */
     double roof;       /* of a workload with a roof: its wall, of processes its compute; median */
 
     /* Of the repeat with the median wall time: */
@@ -267,6 +269,12 @@ struct lesson_variant {
  * a roof was measured, how fast it can be. The first way has the sequential row. */
 void lesson_compare(struct lesson *lesson, const char *title, const struct lesson_variant *ways,
                     size_t count, size_t bytes);
+
+/* Prints what it brings to prepare a device's work ahead, while the device computes, for a workload
+ * measured `quiet`: sequential prepares, then waits for the device, and prepares the next. Hidden
+ * is 1 - exposed / loading: exposed is the time in which the row's device was idle, and loading
+ * that of the sequential row, which hides nothing. */
+void lesson_overlap(struct lesson *lesson, const struct lesson_results *results);
 
 /* Calls function once, untimed, with a pool or a GIL (of the first --switch-interval) as its mode
  * needs. */

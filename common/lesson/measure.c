@@ -135,6 +135,7 @@ static struct lesson_run run_arguments(const struct measurement *measurement,
                                        const struct configuration *configuration)
 {
     return (struct lesson_run){.work = measurement->workload->work,
+                               .mode = configuration->mode,
                                .workers = configuration->workers,
                                .pool = configuration->pool,
                                .gil = configuration->gil,
@@ -508,10 +509,14 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     double *walls = lesson_allocate(lesson, repeats, sizeof *walls);
     double *cpus = lesson_allocate(lesson, repeats, sizeof *cpus);
     double *roofs = lesson_allocate(lesson, repeats, sizeof *roofs);
+    double *devices = lesson_allocate(lesson, repeats, sizeof *devices);
+    double *idle = lesson_allocate(lesson, repeats, sizeof *idle);
     for (size_t i = 0; i < repeats; i++) {
         roofs[i] = samples[i].roof;
         walls[i] = samples[i].wall;
         cpus[i] = samples[i].cpu;
+        devices[i] = samples[i].device;
+        idle[i] = fmax(0.0, samples[i].wall - samples[i].device);
     }
     struct lesson_figures figures = {
         .mode = configuration->mode,
@@ -521,6 +526,8 @@ static struct lesson_figures summarise(const struct measurement *measurement,
         .wall_median = median(walls, repeats),
         .cpu_median = median(cpus, repeats),
         .roof = median(roofs, repeats),
+        .device = median(devices, repeats),
+        .device_idle = median(idle, repeats),
         .matches = configuration->matches,
         .tasks = measurement->workload->tasks ? *measurement->workload->tasks : 1};
     figures.wall_min = walls[0];
@@ -529,7 +536,6 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     const struct sample *middle = samples; /* the run with the (lower) median wall time */
     while (middle->wall != walls[(repeats - 1) / 2])
         middle++;
-    figures.device = middle->device;
     figures.phases = middle->phases;
     figures.pool = middle->pool;
     if (!measurement->workload->tasks && figures.pool.tasks > 0)
@@ -544,6 +550,8 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     free(walls);
     free(cpus);
     free(roofs);
+    free(devices);
+    free(idle);
     return figures;
 }
 
@@ -687,7 +695,7 @@ struct error lesson_try(struct lesson *lesson, enum lesson_mode mode, int worker
                         lesson_function *function, void *work)
 {
     struct lesson_run run = {
-        .work = work, .workers = workers, .chunksize = lesson->options.chunksize};
+        .work = work, .mode = mode, .workers = workers, .chunksize = lesson->options.chunksize};
     struct pool_statistics of_run = {0};
     if (mode == LESSON_PROCESSES)
         run.pool = create_pool(lesson, NULL, workers);

@@ -179,6 +179,9 @@ static json_t *run_entry(const struct lesson *lesson, const char *workload,
         json_object_set_new(entry, "roof_s", json_real(figures->roof));
     if (processes)
         json_object_set_new(entry, "pool", pool_entry(lesson, &figures->pool));
+    if (figures->device > 0)
+        json_object_update_new(entry, json_pack("{s:f, s:f}", "device_s", figures->device,
+                                                "device_idle_s", figures->device_idle));
     if (figures->mode == LESSON_GIL)
         json_object_update_new(entry, gil_entries(figures));
     return entry;

@@ -214,10 +214,8 @@ static void stop_threads(struct loader *loader)
     atomic_store(&loader->stop, true);
     atomic_fetch_add(&loader->bell, 1);
     futex(&loader->bell, FUTEX_WAKE, INT32_MAX, INFINITY);
-    gil_give(loader->options.gil); /* they may want it to come to their end */
     for (int i = 0; i < loader->thread_count; i++)
         pthread_join(loader->threads[i], NULL);
-    gil_take(loader->options.gil);
     loader->thread_count = 0;
     atomic_store(&loader->stop, false);
 }
@@ -475,12 +473,10 @@ static struct slot *await_next(struct loader *loader, double timeout)
         return wish.slot;
     fill_slots(loader);
     const double deadline = deadline_after(timeout);
-    gil_give(loader->options.gil);
     if (with_threads(loader))
         wait_for_threads(&wish, deadline);
     else
         wait_until(loader->pool, next_is_loaded, &wish, deadline, loader->spin);
-    gil_take(loader->options.gil);
     return wish.slot;
 }
 
@@ -494,8 +490,12 @@ static struct slot *load_next(struct loader *loader)
     for (size_t i = 0; i < loader->slot_count; i++)
         if (atomic_load(&loader->slots[i].state) == LOADING)
             wish.slot = &loader->slots[i];
+    if (!wish.slot)
+        return NULL;
     const uint64_t begin = now_ns();
+    gil_take(loader->options.gil);
     load_samples(loader, wish.slot, 0, wish.slot->count, &wish.slot->error);
+    gil_give(loader->options.gil);
     wish.slot->busy_ns = now_ns() - begin;
     return wish.slot;
 }
@@ -566,7 +566,10 @@ static int next(struct loader *loader, struct loader_batch *batch, double timeou
         loader->options.workers == 0 ? load_next(loader) : await_next(loader, timeout);
     if (!slot)
         return error_set(error, ERROR_TIMEOUT, "no batch after %g s", timeout);
-    return take(loader, slot, batch, error);
+    gil_take(loader->options.gil);
+    const int status = take(loader, slot, batch, error);
+    gil_give(loader->options.gil);
+    return status;
 }
 
 int loader_next(struct loader *loader, struct loader_batch *batch, double timeout,
@@ -630,8 +633,7 @@ static int check_workers(const struct loader_options *options, struct error *err
     if (options->workers == 0)
         return 0;
     if (options->kind == LOADER_THREADS)
-        return options->pool ? error_set(error, ERROR_INVALID, "a pool has no threads to load with")
-                             : 0;
+        return 0;
     if (options->gil)
         return error_set(error, ERROR_INVALID, "processes do not share a GIL");
     if (options->pool && options->restart_workers)
@@ -679,8 +681,11 @@ static void set_defaults(struct loader_options *options)
         options->prefetch = DEFAULT_PREFETCH;
     if (options->lend == 0)
         options->lend = 1;
-    if (options->pool && options->workers > 0)
-        options->workers = pool_workers(options->pool);
+    if (options->pool) {
+        options->kind = LOADER_PROCESSES;
+        if (options->workers > 0)
+            options->workers = pool_workers(options->pool);
+    }
     if (options->batch_size > options->samples && options->samples > 0 && !options->drop_last)
         options->batch_size = options->samples;
 }
@@ -718,9 +723,9 @@ static int make_slots(struct loader *loader, struct error *error)
     if (__builtin_mul_overflow(options->prefetch, (size_t)options->workers, &all) ||
         __builtin_add_overflow(all, options->lend, &all))
         all = SIZE_MAX;
-    loader->slot_count = all < loader->total ? all : loader->total;
-    loader->statistics.slots = loader->slot_count;
-    if (loader->slot_count == 0)
+    const size_t count = all < loader->total ? all : loader->total;
+    loader->statistics.slots = count;
+    if (count == 0)
         return 0;
     if (!round_up(options->batch_size, options->sample_size, &data) ||
         !round_up(options->batch_size, sizeof(int64_t), &indices) ||
@@ -728,16 +733,17 @@ static int make_slots(struct loader *loader, struct error *error)
         __builtin_add_overflow(indices + samples, copied ? 0 : data, &all))
         return error_set(error, ERROR_INVALID, "batches of %zu samples of %zu bytes overflow",
                          options->batch_size, options->sample_size);
-    loader->slots = calloc(loader->slot_count, sizeof *loader->slots);
+    loader->slots = calloc(count, sizeof *loader->slots);
     if (!loader->slots)
-        return error_set(error, ERROR_MEMORY, "no memory for %zu slots", loader->slot_count);
+        return error_set(error, ERROR_MEMORY, "no memory for %zu slots", count);
+    loader->slot_count = count;
     loader->memory_is_shared = processes;
-    loader->memory = allocate(loader->slot_count, all, processes, error);
+    loader->memory = allocate(count, all, processes, error);
     if (copied && loader->memory)
-        loader->copies = allocate(loader->slot_count, data, false, error);
+        loader->copies = allocate(count, data, false, error);
     if (!loader->memory || (copied && !loader->copies))
         return -1;
-    for (size_t i = 0; i < loader->slot_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         char *at = loader->memory + i * all;
         loader->slots[i].indices = (int64_t *)(void *)at;
         loader->slots[i].samples = (struct loader_sample *)(void *)(at + indices);

@@ -1,7 +1,8 @@
-/* evidence.h - is it worth it? What a lesson's figures say about a workload, and a tree of questions.
+/* evidence.h - is it worth it? What a lesson's figures say about a workload, and a tree of
+ * questions.
  *
- * Of the rows that lesson_measure gave, lesson_evidence makes what a decision needs: the work of one
- * task, what handing it over costs, from where that pays, and, by Amdahl's law, what more cores
+ * Of the rows that lesson_measure gave, lesson_evidence makes what a decision needs: the work of
+ * one task, what handing it over costs, from where that pays, and, by Amdahl's law, what more cores
  * would bring. What follows from it is the chapter's own rule. A decision tree of yes-no questions
  * is asked on a terminal, and drawn with the way that was taken.
  */

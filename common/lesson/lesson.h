@@ -184,15 +184,15 @@ struct lesson_figures {
     int repeats;
     double wall_min, wall_median, wall_max;
     double cpu_median;
-    double cores_busy; /* CPU / wall */
-    double speedup;    /* sequential wall / wall, medians */
-    double efficiency; /* speedup / workers */
-    bool matches;      /* the sequential result, to the last bit */
-    double startup;    /* of the pool; apart from wall */
-    double device; /* of lesson_device_wait: seconds that it computed, and the rest of the wall */
-    double device_idle; /*   time; medians */
+    double cores_busy;  /* CPU / wall */
+    double speedup;     /* sequential wall / wall, medians */
+    double efficiency;  /* speedup / workers */
+    bool matches;       /* the sequential result, to the last bit */
+    double startup;     /* of the pool; apart from wall */
+    double device;      /* of lesson_device_wait: seconds that it computed, */
+    double device_idle; /*   and the rest of the wall time; medians */
     size_t tasks;       /* of the workload */
-    double roof;       /* of a workload with a roof: its wall, of processes its compute; median */
+    double roof;        /* of a workload with a roof: its wall, of processes its compute; median */
 
     /* Of the repeat with the median wall time: */
     struct pool_phases phases;   /* of all its maps, added up */

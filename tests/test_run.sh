@@ -37,7 +37,7 @@ short=${first#*_}
 echo 'list and help'
 expect 0 "$run" list
 grep -q "^$first  *[^ ]" "$scratch/out" || fail "list does not name $first with its title"
-[ "$(lines out)" -eq "$(find "$source_root/chapters" -name '*.c' -path '*/[0-9][0-9]_*' | wc -l)" ] ||
+[ "$(lines out)" -eq "$(find "$source_root/chapters" -name '[0-9][0-9]_*' -type d | wc -l)" ] ||
     fail 'list does not have one line for each chapter'
 for word in help --help -h; do
     expect 0 "$run" "$word"

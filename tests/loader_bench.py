@@ -107,8 +107,9 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"PyTorch {torch.__version__}, NumPy {np.__version__}, "
-          f"{len(os.sched_getaffinity(0))} cores, load average {os.getloadavg()[0]:.2f}; an epoch of "
-          f"{options.samples} samples of {options.size} x {options.size}, {options.rounds} rounds")
+          f"{len(os.sched_getaffinity(0))} cores, load average {os.getloadavg()[0]:.2f}\n"
+          f"an epoch of {options.samples} samples of {options.size} x {options.size}, "
+          f"{options.rounds} rounds")
     seconds, right = measure(options)
     ours = statistics.median(next(iter(seconds.values())))
     print(f"{'':<26}{'median':>11}{'fastest':>11}{'slowest':>11}{'times ours':>12}")

@@ -22,23 +22,15 @@
 
 #define INLINED static inline __attribute__((always_inline))
 
-/* Asks for the cache lines of `bytes` bytes that lie `ahead` bytes further on: near, into the
- * first-level cache, or far, into the second, which can wait for more lines at a time. The
- * processor fetches ahead by itself, but stops at the end of each page, and the more instructions
- * there are to a cache line, the fewer lines it has asked for. Where there is no memory nothing
- * happens. */
-INLINED void prefetch_near(const void *at, unsigned long ahead, unsigned long bytes)
+/* Asks for the cache lines of `bytes` bytes that lie `ahead` bytes further on. The processor
+ * fetches ahead by itself, but stops at the end of each page, and the more instructions there are
+ * to a cache line, the fewer lines it has asked for at a time. Where there is no memory a prefetch
+ * does nothing. */
+INLINED void prefetch(const void *at, unsigned long ahead, unsigned long bytes)
 {
     const unsigned long from = (unsigned long)at + ahead;
     for (unsigned long line = 0; line < bytes; line += 64)
-        __builtin_prefetch((const void *)(from + line), 0, 3);
-}
-
-INLINED void prefetch_far(const void *at, unsigned long ahead, unsigned long bytes)
-{
-    const unsigned long from = (unsigned long)at + ahead;
-    for (unsigned long line = 0; line < bytes; line += 64)
-        __builtin_prefetch((const void *)(from + line), 0, 2);
+        __builtin_prefetch((const void *)(from + line));
 }
 
 #endif

@@ -58,11 +58,9 @@ double sum_of_squares_naive(const float *x, size_t n)
 }
 
 /* Two streams, each with the lanes of `sum`, so that more of the memory is asked for at a time: two
- * pages side by side, while the next ones are fetched, in this array or in another that follows it
- * in memory. The rest is halved, and what cannot be goes a few at a time. */
+ * pages side by side, while the next two are fetched, in this array or in the next, of which
+ * nothing is known here. The rest is halved, and what cannot be goes a few at a time. */
 #define PAGE 1024 /* floats */
-#define NEAR (2 * PAGE * sizeof(float))
-#define FAR  (6 * PAGE * sizeof(float))
 #define FEW  16
 
 INLINED void add_squares(double *restrict lanes, const float *restrict x, size_t n)
@@ -75,11 +73,11 @@ INLINED void add_squares(double *restrict lanes, const float *restrict x, size_t
 INLINED void add_two_streams(double *restrict first, double *restrict second,
                              const float *restrict x, size_t half)
 {
+    prefetch(x, 4 * PAGE * sizeof *x, 512); /* so that the processor begins to fetch those pages */
+    prefetch(x + half, 4 * PAGE * sizeof *x, 512);
     for (size_t i = 0; i < half; i += LANES) {
-        prefetch_near(x + i, NEAR, LANES * sizeof *x);
-        prefetch_near(x + half + i, NEAR, LANES * sizeof *x);
-        prefetch_far(x + i, FAR, LANES * sizeof *x);
-        prefetch_far(x + half + i, FAR, LANES * sizeof *x);
+        prefetch(x + i, 2 * PAGE * sizeof *x, LANES * sizeof *x);
+        prefetch(x + half + i, 2 * PAGE * sizeof *x, LANES * sizeof *x);
         add_squares(first, x + i, LANES);
         add_squares(second, x + half + i, LANES);
     }

@@ -27,8 +27,8 @@ EACH_ISA uint64_t read_all(const float *x, size_t n)
     uint64_t first[LANES] = {0}, second[LANES] = {0}, last = 0;
     const size_t whole = n / 2, half = whole / LANES / 2 * LANES;
     for (size_t i = 0; i < half; i += LANES) {
-        prefetch_near(words + i, PAGE, LANES * sizeof *words);
-        prefetch_near(words + half + i, PAGE, LANES * sizeof *words);
+        prefetch(words + i, PAGE, LANES * sizeof *words);
+        prefetch(words + half + i, PAGE, LANES * sizeof *words);
         add_words(first, words + i, LANES);
         add_words(second, words + half + i, LANES);
     }

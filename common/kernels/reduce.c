@@ -73,6 +73,8 @@ INLINED void add_squares(double *restrict lanes, const float *restrict x, size_t
 INLINED void add_two_streams(double *restrict first, double *restrict second,
                              const float *restrict x, size_t half)
 {
+    prefetch(x, 4 * PAGE * sizeof *x, 512); /* so that the processor begins to fetch those pages */
+    prefetch(x + half, 4 * PAGE * sizeof *x, 512);
     for (size_t i = 0; i < half; i += LANES) {
         prefetch(x + i, 2 * PAGE * sizeof *x, LANES * sizeof *x);
         prefetch(x + half + i, 2 * PAGE * sizeof *x, LANES * sizeof *x);

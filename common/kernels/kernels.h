@@ -18,6 +18,28 @@ const char *kernels_isa(void);
 double sum_naive(const float *x, size_t n);
 double sum(const float *x, size_t n);
 
+/* Sum of the squares of x[n], accumulated in double, in which each square is exact; by the fast
+ * version, as for sum, in an order that depends on n only. */
+double sum_of_squares_naive(const float *x, size_t n);
+double sum_of_squares(const float *x, size_t n);
+
+/* The same in float, to be compared: squares and totals are rounded to 24 bits, so the result is
+ * the value of a float. The naive version
+ * has one accumulator: once it is large, a small square hardly changes it, or not at all. The
+ * other has SUM_OF_SQUARES_FLOAT_LANES, which stay smaller, in an order that depends on n only. */
+#define SUM_OF_SQUARES_FLOAT_LANES 128
+double sum_of_squares_float_naive(const float *x, size_t n);
+double sum_of_squares_float(const float *x, size_t n);
+
+/* The same to the last bit or nearly: what the rounding of each addition takes away is added up as
+ * well. Neumaier, Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen, 1974. */
+double sum_of_squares_exact(const float *x, size_t n);
+
+/* Reads x[n] and does next to nothing with it: the sum of its 64-bit words, modulo 2^64 (what is
+ * less than a word, as if zeros followed). The roof for all that reads so many bytes: measured with
+ * the same bytes in the same place and as many workers, it says how fast they can be had. */
+uint64_t read_all(const float *x, size_t n);
+
 /* Sum of all elements of x . x^T for a square matrix x[order][order]: np.sum(np.dot(x, x.T)).
  * product[order][order] receives x . x^T in float32; it is the caller's. The fast version is a
  * BLAS call (cblas_sgemm), with as many threads as BLAS is set to; the sum is taken in double. */

@@ -8,6 +8,7 @@
 #include "common/kernels/isa.h"
 #include "common/kernels/kernels.h"
 #include <cblas.h>
+#include <math.h>
 #include <string.h>
 
 #define LANES 32
@@ -46,6 +47,101 @@ EACH_ISA double sum(const float *x, size_t n)
         for (size_t lane = 0; lane < half; lane++)
             lanes[lane] += lanes[lane + half];
     return lanes[0];
+}
+
+double sum_of_squares_naive(const float *x, size_t n)
+{
+    double total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += (double)x[i] * (double)x[i];
+    return total;
+}
+
+/* Two streams, the first and the second half of x, with the lanes of `sum` each: so more of the
+ * memory is asked for at a time. The rest goes through the first lanes, a few at a time. */
+#define FEW 16
+
+INLINED void add_squares(double *restrict lanes, const float *restrict x, size_t n)
+{
+#pragma omp simd
+    for (size_t lane = 0; lane < n; lane++)
+        lanes[lane] += (double)x[lane] * (double)x[lane];
+}
+
+EACH_ISA double sum_of_squares(const float *x, size_t n)
+{
+    double first[LANES] = {0}, second[LANES] = {0};
+    const size_t half = n / (2 * LANES) * LANES;
+    for (size_t i = 0; i < half; i += LANES) {
+        prefetch(x + i, LANES * sizeof *x);
+        prefetch(x + half + i, LANES * sizeof *x);
+        add_squares(first, x + i, LANES);
+        add_squares(second, x + half + i, LANES);
+    }
+    size_t done = 2 * half;
+    for (; n - done >= FEW; done += FEW)
+        add_squares(first, x + done, FEW);
+    if (done < n) { /* filled up with zeros */
+        float last[FEW] = {0};
+        memcpy(last, x + done, (n - done) * sizeof *last);
+        add_squares(first, last, FEW);
+    }
+    for (size_t lane = 0; lane < LANES; lane++)
+        first[lane] += second[lane];
+#pragma GCC unroll 5
+    for (size_t step = LANES / 2; step > 0; step /= 2)
+        for (size_t lane = 0; lane < step; lane++)
+            first[lane] += first[lane + step];
+    return first[0];
+}
+
+/* C does not let the compiler change the order of additions in float, so this stays the chain of
+ * single additions that it is. */
+double sum_of_squares_float_naive(const float *x, size_t n)
+{
+    float total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += x[i] * x[i];
+    return (double)total;
+}
+
+#define FLOAT_LANES SUM_OF_SQUARES_FLOAT_LANES
+
+INLINED void add_float_squares(float *restrict lanes, const float *restrict x)
+{
+#pragma omp simd
+    for (size_t lane = 0; lane < FLOAT_LANES; lane++)
+        lanes[lane] += x[lane] * x[lane];
+}
+
+EACH_ISA double sum_of_squares_float(const float *x, size_t n)
+{
+    float lanes[FLOAT_LANES] = {0};
+    const size_t whole = n - n % FLOAT_LANES;
+    for (size_t i = 0; i < whole; i += FLOAT_LANES)
+        add_float_squares(lanes, x + i);
+    if (whole < n) {
+        float rest[FLOAT_LANES] = {0};
+        memcpy(rest, x + whole, (n - whole) * sizeof *rest);
+        add_float_squares(lanes, rest);
+    }
+#pragma GCC unroll 7
+    for (size_t half = FLOAT_LANES / 2; half > 0; half /= 2)
+        for (size_t lane = 0; lane < half; lane++)
+            lanes[lane] += lanes[lane + half];
+    return (double)lanes[0];
+}
+
+/* (total - next) + square is what the addition lost where the total was the larger of the two. */
+double sum_of_squares_exact(const float *x, size_t n)
+{
+    double total = 0, lost = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double square = (double)x[i] * (double)x[i], next = total + square;
+        lost += fabs(total) >= fabs(square) ? (total - next) + square : (square - next) + total;
+        total = next;
+    }
+    return total + lost;
 }
 
 double product_sum_naive(float *product, const float *x, size_t order)

@@ -68,7 +68,7 @@ START_TEST(edges_with_given_statistics)
 END_TEST
 
 /* As the formula is written, in double. */
-static double conv2_feature(const struct cnn_weights *weights, const float pooled[14][14][16],
+static double conv2_feature(const struct cnn_weights *weights, float pooled[14][14][16],
                             size_t channel, size_t y, size_t x)
 {
     double largest = 0;

@@ -15,7 +15,7 @@ START_TEST(fma_chains_run_all_rounds)
 {
     for (size_t i = 0; i < FMA_CHAIN_WIDTHS; i++) {
         const size_t lanes = fma_chain_lanes[i];
-        const float first = (float)(lanes * (lanes - 1) / 2), lanes_float = (float)lanes;
+        const float first = (float)((lanes - 1) * lanes) / 2, lanes_float = (float)lanes;
         ck_assert_float_eq(fma_chain(0.5f, lanes, 0), first);
         ck_assert_float_eq_tol(fma_chain(0.5f, lanes, 1), first / 2 + lanes_float / 2, 1e-2f);
         ck_assert_float_eq_tol(fma_chain(0.5f, lanes, 3), first / 8 + lanes_float * 7 / 8, 1e-2f);
@@ -46,17 +46,17 @@ END_TEST
 
 START_TEST(edges_with_given_statistics)
 {
-    enum { HEIGHT = 37, WIDTH = 61, EDGES = (HEIGHT - 4) * (WIDTH - 4) };
-    static float image[HEIGHT * WIDTH], whole[EDGES], given[EDGES];
+    enum { HEIGHT = 37, WIDTH = 61, PIXELS = HEIGHT * WIDTH, EDGES = (HEIGHT - 4) * (WIDTH - 4) };
+    static float image[PIXELS], whole[EDGES], given[EDGES];
     double total = 0, squares = 0;
-    for (size_t i = 0; i < HEIGHT * WIDTH; i++) {
+    for (size_t i = 0; i < PIXELS; i++) {
         image[i] = (float)(i * 7919 % 251);
         total += (double)image[i];
     }
-    const double mean = total / (HEIGHT * WIDTH);
-    for (size_t i = 0; i < HEIGHT * WIDTH; i++)
+    const double mean = total / PIXELS;
+    for (size_t i = 0; i < PIXELS; i++)
         squares += ((double)image[i] - mean) * ((double)image[i] - mean);
-    const double std = sqrt(squares / (HEIGHT * WIDTH));
+    const double std = sqrt(squares / PIXELS);
     ck_assert_int_eq(image_edges(whole, image, HEIGHT, WIDTH, NULL), 0);
     ck_assert_int_eq(image_edges_given(given, image, mean, std, HEIGHT, WIDTH, NULL), 0);
     for (size_t i = 0; i < EDGES; i++)

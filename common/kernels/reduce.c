@@ -71,7 +71,7 @@ INLINED void add_squares(double *restrict lanes, const float *restrict x, size_t
 EACH_ISA double sum_of_squares(const float *x, size_t n)
 {
     double first[LANES] = {0}, second[LANES] = {0};
-    const size_t half = n / (2 * LANES) * LANES;
+    const size_t half = n / LANES / 2 * LANES;
     for (size_t i = 0; i < half; i += LANES) {
         prefetch(x + i, LANES * sizeof *x);
         prefetch(x + half + i, LANES * sizeof *x);
@@ -141,7 +141,7 @@ double sum_of_squares_exact(const float *x, size_t n)
         lost += fabs(total) >= fabs(square) ? (total - next) + square : (square - next) + total;
         total = next;
     }
-    return total + lost;
+    return isfinite(lost) ? total + lost : total; /* infinity - infinity is lost for nothing */
 }
 
 double product_sum_naive(float *product, const float *x, size_t order)

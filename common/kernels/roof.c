@@ -26,7 +26,7 @@ EACH_ISA uint64_t read_all(const float *x, size_t n)
 {
     const word *const words = (const word *)(const void *)x;
     uint64_t first[LANES] = {0}, second[LANES] = {0}, last = 0;
-    const size_t whole = n / 2, half = whole / (2 * LANES) * LANES;
+    const size_t whole = n / 2, half = whole / LANES / 2 * LANES;
     for (size_t i = 0; i < half; i += LANES) {
         prefetch(words + i, LANES * sizeof *words);
         prefetch(words + half + i, LANES * sizeof *words);
@@ -44,11 +44,10 @@ EACH_ISA uint64_t read_all(const float *x, size_t n)
     return last;
 }
 
-/* ---- The other roofs, see roof.h ---------------------------------------------------------------
- */
+/* ---- The other roofs, see roof.h ------------------------------------------------------------ */
 
-#define CHAINS 12 /* an FMA takes 4 cycles and 2 begin in each: 8 at least; 16 registers at most   \
-                   */
+/* An FMA takes 4 cycles and 2 begin in each: 8 chains at least; 16 registers at most. */
+#define CHAINS ((size_t)12)
 
 const size_t fma_chain_lanes[FMA_CHAIN_WIDTHS] = {CHAINS * 4, CHAINS * 8, CHAINS * 16};
 

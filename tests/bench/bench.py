@@ -149,6 +149,7 @@ def run(options, scratch):
     processes = Processes(Path(options.build, "tests"), options.python)
     bench = Bench(options, processes, scratch)
     environment = {**describe(options.build), "command": options.command, "rounds": bench.rounds,
+                   "binding": "the processes' mask; with n threads n cores, no thread bound by itself",
                    "cores": ",".join(map(str, processes.cores[:max(options.threads)]))}
     if environment["load_average_before"] > 0.7:
         print(f"bench: the machine is busy (load average {environment['load_average_before']:.2f}): "
@@ -166,7 +167,7 @@ def run(options, scratch):
     finally:
         processes.close()
     environment["load_average_after"] = os.getloadavg()[0]
-    environment["blas_core_used"] = processes.core_type or "as shipped"
+    environment["blas_core_used"] = processes.core_type or "its own choice"
     environment["processes"] = [{"peer": peer, "threads": threads, **about}
                                 for (peer, threads), about in processes.about.items()]
     for peer, why in bench.missing.items():
@@ -174,7 +175,8 @@ def run(options, scratch):
             package = PACKAGES.get(peer.split()[0])
             print(f"not measured: {peer}: {why}"
                   f"{f' (Debian: {package}; ./run bench --install-peers)' if package else ''}", file=out)
-    found = [] if options.tiny else report.targets(reports)
+    isa = next((about["isa"] for (peer, _), about in processes.about.items() if peer == OURS), None)
+    found = [] if options.tiny else report.targets(reports, isa)
     report.print_targets(found, out)
     document = {"schema": report.SCHEMA, "environment": environment,
                 "method": {"ratio": report.RATIO_NOTE, "interval": "95 % percentile bootstrap of the "

@@ -64,9 +64,9 @@ static int new_memory(struct task *task, struct network *network, dnnl_memory_t 
 static int reorder_now(struct task *task, const struct network *network, dnnl_memory_t from,
                        dnnl_memory_t to)
 {
-    const dnnl_memory_desc_t *from_desc, *to_desc;
-    dnnl_primitive_desc_t desc;
-    dnnl_primitive_t primitive;
+    const dnnl_memory_desc_t *from_desc = NULL, *to_desc = NULL;
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_primitive_t primitive = NULL;
     TRY(dnnl_memory_get_memory_desc(from, &from_desc));
     TRY(dnnl_memory_get_memory_desc(to, &to_desc));
     TRY(dnnl_reorder_primitive_desc_create(&desc, from_desc, network->engine, to_desc,
@@ -99,8 +99,8 @@ static int add_step(struct task *task, struct network *network, dnnl_primitive_d
 static int bring(struct task *task, struct network *network, dnnl_memory_t *memory,
                  const dnnl_memory_desc_t *wanted, bool once)
 {
-    const dnnl_memory_desc_t *have;
-    dnnl_memory_t copy;
+    const dnnl_memory_desc_t *have = NULL;
+    dnnl_memory_t copy = NULL;
     TRY(dnnl_memory_get_memory_desc(*memory, &have));
     if (dnnl_memory_desc_equal(have, wanted))
         return 0;
@@ -110,7 +110,7 @@ static int bring(struct task *task, struct network *network, dnnl_memory_t *memo
         if (reorder_now(task, network, *memory, copy))
             return -1;
     } else {
-        dnnl_primitive_desc_t desc;
+        dnnl_primitive_desc_t desc = NULL;
         TRY(dnnl_reorder_primitive_desc_create(&desc, have, network->engine, wanted,
                                                network->engine, NULL));
         const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, *memory}, {DNNL_ARG_TO, copy}};
@@ -148,7 +148,7 @@ static int add_convolution(struct task *task, struct network *network, dnnl_memo
                            enum layout layout, dnnl_alg_kind_t algorithm, bool input_once)
 {
     const dnnl_dim_t n = shape[0], outs = shape[1], ins = shape[2], side = shape[3];
-    const dnnl_dim_t out_side = side + 2 * padding - 2;
+    const dnnl_dim_t out_side = side + 2 * (dnnl_dim_t)padding - 2;
     const dnnl_dims_t in_shape = {n, ins, side, side}, weight_shape = {outs, ins, 3, 3};
     const dnnl_dims_t out_shape = {n, outs, out_side, out_side};
     const dnnl_dims_t strides = {1, 1}, paddings = {padding, padding};
@@ -157,8 +157,8 @@ static int add_convolution(struct task *task, struct network *network, dnnl_memo
     dnnl_convolution_desc_t convolution;
     dnnl_primitive_attr_t attributes;
     dnnl_post_ops_t post;
-    dnnl_primitive_desc_t desc;
-    dnnl_memory_t weight, out;
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_memory_t weight = NULL, out = NULL;
 
     TRY(dnnl_memory_desc_init_by_tag(&in_desc, 4, in_shape, dnnl_f32, tag));
     TRY(dnnl_memory_desc_init_by_tag(&weight_desc, 4, weight_shape, dnnl_f32, dnnl_format_tag_any));
@@ -199,11 +199,11 @@ static int add_pool(struct task *task, struct network *network, dnnl_memory_t *m
                     dnnl_dim_t channels, dnnl_dim_t side)
 {
     const dnnl_dims_t out_shape = {n, channels, side / 2, side / 2}, two = {2, 2}, none = {0, 0};
-    const dnnl_memory_desc_t *in_desc;
+    const dnnl_memory_desc_t *in_desc = NULL;
     dnnl_memory_desc_t out_desc;
     dnnl_pooling_desc_t pooling;
-    dnnl_primitive_desc_t desc;
-    dnnl_memory_t out;
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_memory_t out = NULL;
     TRY(dnnl_memory_get_memory_desc(*memory, &in_desc));
     TRY(dnnl_memory_desc_init_by_tag(&out_desc, 4, out_shape, dnnl_f32, dnnl_format_tag_any));
     TRY(dnnl_pooling_forward_desc_init(&pooling, dnnl_forward_inference, dnnl_pooling_max, in_desc,
@@ -224,13 +224,14 @@ static int add_classes(struct task *task, struct network *network, dnnl_memory_t
                        dnnl_dim_t n)
 {
     const dnnl_dims_t weight_shape = {CNN_CLASSES, CNN_CHANNELS2, 6, 6};
-    const dnnl_dims_t weight_strides = {1, 6 * 6 * CNN_CLASSES, 6 * CNN_CLASSES, CNN_CLASSES};
+    const dnnl_dim_t classes = CNN_CLASSES, plane = (dnnl_dim_t)6 * 6;
+    const dnnl_dims_t weight_strides = {1, plane * classes, 6 * classes, classes};
     const dnnl_dims_t out_shape = {n, CNN_CLASSES};
-    const dnnl_memory_desc_t *in_desc;
+    const dnnl_memory_desc_t *in_desc = NULL;
     dnnl_memory_desc_t given_desc, weight_desc, out_desc;
     dnnl_inner_product_desc_t product;
-    dnnl_primitive_desc_t desc;
-    dnnl_memory_t weight, out;
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_memory_t weight = NULL, out = NULL;
     TRY(dnnl_memory_get_memory_desc(*memory, &in_desc));
     TRY(dnnl_memory_desc_init_by_strides(&given_desc, 4, weight_shape, dnnl_f32, weight_strides));
     TRY(dnnl_memory_desc_init_by_tag(&weight_desc, 4, weight_shape, dnnl_f32, dnnl_format_tag_any));
@@ -284,7 +285,7 @@ static int plain_result(struct task *task, struct network *network, dnnl_memory_
 static void arrange(struct task *task)
 {
     struct network *const network = task->own;
-    dnnl_memory_t plain;
+    dnnl_memory_t plain = NULL;
     if (network->plain &&
         new_memory(task, network, &plain, &network->plain_desc, network->plain) == 0)
         reorder_now(task, network, network->last, plain);
@@ -299,7 +300,7 @@ static int net_begin(struct task *task, enum layout layout)
     const dnnl_dims_t in_shape = {n, 1, CNN_SIDE, CNN_SIDE}, out_shape = {n, CNN_CLASSES};
     const dnnl_dim_t conv1[] = {n, CNN_CHANNELS1, 1, CNN_SIDE};
     const dnnl_dim_t conv2[] = {n, CNN_CHANNELS2, CNN_CHANNELS1, CNN_SIDE / 2};
-    dnnl_memory_t memory;
+    dnnl_memory_t memory = NULL;
     if (!network || !weights || !images ||
         plain_memory(task, network, &memory, 4, in_shape, dnnl_nchw, images) ||
         add_convolution(task, network, &memory, (float *)weights->conv1, conv1, 1, layout,
@@ -334,7 +335,7 @@ static int convolutions_begin(struct task *task)
     const dnnl_dims_t in2 = {n, CNN_CHANNELS1, CNN_SIDE / 2, CNN_SIDE / 2};
     const dnnl_dim_t conv1[] = {n, CNN_CHANNELS1, 1, CNN_SIDE};
     const dnnl_dim_t conv2[] = {n, CNN_CHANNELS2, CNN_CHANNELS1, CNN_SIDE / 2};
-    dnnl_memory_t first, second;
+    dnnl_memory_t first = NULL, second = NULL;
     if (!network || !weights || !images ||
         plain_memory(task, network, &first, 4, in1, dnnl_nchw, images) ||
         add_convolution(task, network, &first, (float *)weights->conv1, conv1, 1, ANY,
@@ -352,7 +353,7 @@ static int conv2_begin(struct task *task, enum layout layout, dnnl_alg_kind_t al
     float *const in = task_file(task, "x", NULL);
     const dnnl_dims_t in_shape = {1, CNN_CHANNELS1, 14, 14}, out_shape = {1, CNN_CHANNELS2, 12, 12};
     const dnnl_dim_t shape[] = {1, CNN_CHANNELS2, CNN_CHANNELS1, 14};
-    dnnl_memory_t memory;
+    dnnl_memory_t memory = NULL;
     if (!network || !weights || !in ||
         plain_memory(task, network, &memory, 4, in_shape, dnnl_nchw, in) ||
         add_convolution(task, network, &memory, (float *)weights->conv2, shape, 0, layout,

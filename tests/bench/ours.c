@@ -358,7 +358,7 @@ static int roof_fma_begin(struct task *task)
     double best = INFINITY;
     if (!work)
         return -1;
-    for (size_t attempt = 0; attempt < 20 * FMA_CHAIN_WIDTHS; attempt++) {
+    for (size_t attempt = 0; attempt < (size_t)20 * FMA_CHAIN_WIDTHS; attempt++) {
         const size_t lanes = fma_chain_lanes[attempt % FMA_CHAIN_WIDTHS];
         const double start = seconds_now();
         work->total += (double)fma_chain(0.5f, lanes, 2000000 / lanes);

@@ -12,7 +12,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from cases import OURS, TARGETS
+from cases import OURS, TARGETS, TARGETS_V3
 
 SCHEMA = 1
 RESAMPLES = 2000
@@ -72,10 +72,11 @@ def case_report(case):
             "left_out": [{"label": label, "why": why} for label, why in case.left_out]}
 
 
-def targets(reports):
+def targets(reports, isa):
     """What was to be reached, of what was measured."""
     found = []
-    for text, name, threads, contender, what, least in TARGETS:
+    for text, name, threads, contender, what, least in {"x86-64-v4": TARGETS, "x86-64-v3": TARGETS_V3
+                                                        }.get(isa, []):
         for report in reports:
             if report["name"] != name or threads not in (None, report["threads"]):
                 continue
@@ -93,7 +94,7 @@ def targets(reports):
 
 def digits(value, width=3):
     """Three significant digits, without an exponent."""
-    return f"{value:#.{width}g}".rstrip(".") if value < 1000 else f"{value:.0f}"
+    return f"{value:#.{width}g}".rstrip(".") if value < 999.5 else f"{value:.0f}"
 
 
 def unit(seconds):
@@ -181,9 +182,13 @@ def environment_text(environment):
     ours = next((about for about in processes if about["peer"] == OURS), {})
     versions = sorted({f"{about['peer']} {about['version']}" for about in processes
                        if "version" in about})
-    cores = sorted({f"{about['peer']}: {about['blas_core']}" for about in processes
-                    if about["peer"].startswith("openblas")})
-    empty = [about["empty_call_s"] for about in processes if "empty_call_s" in about]
+    tried = ", ".join(f"{name} {time_text(seconds)}" for name, seconds in
+                      environment["openblas_cores_tried_s"].items())
+    blas = " ".join(str(ours.get("blas", "OpenBLAS")).split()[:2])
+    empty = {language: [about["empty_call_s"] for about in processes if ("python" in about) ==
+                        (language == "Python")] for language in ("C", "Python")}
+    calls = " and ".join(f"{time_text(statistics.median(values))} in {language}"
+                         for language, values in empty.items() if values)
     return [
         f"{environment['date']}, {environment['cpu']}, "
         f"{'a virtual machine, ' if environment['virtual_machine'] else ''}"
@@ -192,11 +197,11 @@ def environment_text(environment):
         f"{environment['load_average_after']:.2f} after.",
         f"Kernels run as {ours.get('isa')}; {ours.get('compiler')}, "
         f"`{environment['compiler_flags']}`.",
-        f"{'; '.join(versions) or 'No peer'}. {ours.get('blas')}; kernels it uses: "
-        f"{', '.join(cores) or 'not asked'}.",
-        f"Pinned to cores {environment['cores']}, one for each thread; {environment['rounds']} rounds; "
-        + (f"an empty call costs a Python peer {time_text(statistics.median(empty))}." if empty else
-           "no Python peer."),
+        f"{', '.join(versions) or 'No peer is there'}. {blas} with the kernels of "
+        f"{environment['blas_core_used']}, the fastest for a product of 200x200 ({tried}; the first is what "
+        "it takes as shipped).",
+        f"Pinned to cores {environment['cores']} ({environment['binding']}); {environment['rounds']} "
+        f"rounds; a call of nothing takes {calls}.",
         f"Command: `{environment['command']}`."]
 
 
@@ -211,10 +216,10 @@ def markdown(document):
                          document["cases"] for row in report["left_out"])
     if left:
         lines += ["**Left out**", "", *(f"- {case}: {label}: {why}" for label, why, case in left), ""]
-    setup = [["peer", "case", "set-up", "first call", "what it chose"]]
+    setup = [["", "case", "set-up", "first call", "what it chose, and other notes"]]
     for report in document["cases"]:
         for row in report["contenders"]:
-            if report["threads"] == 1 and row["peer"] in ("onednn", "torch", "opencv", OURS):
+            if report["threads"] == 1 and not row["is_roof"]:
                 setup.append([row["label"], report["name"], time_text(row["setup_s"]),
                               time_text(row["first_call_s"]), row["note"] or "-"])
     if len(setup) > 1:

@@ -164,10 +164,12 @@ def print_case(report, out):
 def print_targets(found, out):
     if found:
         print("\nwhat was to be reached", file=out)
-        for row in found:
-            print(f"  {row['target'] + ', ' + str(row['threads']) + ' thr.':<60} at least "
-                  f"{row['at_least']:g}{row['unit']:<2} {digits(row['median']):>6}{row['unit']:<2}"
-                  f"{'' if row['reached'] else ' NOT REACHED'}", file=out)
+    for row in found:
+        text = f"{row['target']}, {row['threads']} thread{'s' * (row['threads'] > 1)}"
+        low, high = map(digits, row["ci95"])
+        print(f"  {text:<59} {row['at_least']:>4g}{row['unit']} "
+              f"{digits(row['median']):>6}{row['unit']} [{low} - {high}]"
+              f"{'' if row['reached'] else '  NO'}", file=out)
 
 
 # ---- Markdown ------------------------------------------------------------------------------------
@@ -181,7 +183,7 @@ def environment_text(environment):
     processes = environment["processes"]
     ours = next((about for about in processes if about["peer"] == OURS), {})
     versions = sorted({f"{about['peer']} {about['version']}" for about in processes
-                       if "version" in about})
+                       if "version" in about and not about["peer"].endswith("as shipped")})
     tried = ", ".join(f"{name} {time_text(seconds)}" for name, seconds in
                       environment["openblas_cores_tried_s"].items())
     blas = " ".join(str(ours.get("blas", "OpenBLAS")).split()[:2])

@@ -58,7 +58,7 @@ static int write_sum(const char *path, const struct npy_array *input, int naive)
 static int write_logits(const char *path, const struct npy_array *input, const char *version_name)
 {
     const struct cnn_weights *const weights = input->data;
-    const size_t n = (input->shape[0] - sizeof *weights / sizeof(float)) / CNN_PIXELS;
+    const size_t n = (input->shape[0] - CNN_WEIGHTS) / CNN_PIXELS;
     enum cnn_version version = 0;
     while (version < CNN_VERSIONS && strcmp(version_name, cnn_version_name(version)) != 0)
         version++;
@@ -95,7 +95,7 @@ static int run(const char *kernel, const char *from, const char *to)
     else if (strncmp(kernel, "sum", 3) == 0)
         status = write_sum(to, &input, naive);
     else if (strncmp(kernel, "cnn_", 4) == 0 && input.dimensions == 1 &&
-             input.shape[0] >= sizeof(struct cnn_weights) / sizeof(float))
+             input.shape[0] >= CNN_WEIGHTS)
         status = write_logits(to, &input, kernel + 4);
     else
         status = error_set(&error, ERROR_INVALID, "%s cannot be run on %s", kernel, from);

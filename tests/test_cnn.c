@@ -48,8 +48,7 @@ static float *random_floats(size_t n, double scale)
 
 static struct cnn_weights *random_weights(void)
 {
-    return (struct cnn_weights *)(void *)random_floats(sizeof(struct cnn_weights) / sizeof(float),
-                                                       0.1);
+    return (struct cnn_weights *)(void *)random_floats(CNN_WEIGHTS, 0.1);
 }
 
 /* ---- The reference: everything in double, borders by asking --------------------------------- */
@@ -208,9 +207,9 @@ static bool same_bits(const float *a, const float *b, size_t n)
  * another order in a product of another size. */
 START_TEST(a_batch_changes_nothing)
 {
-    enum { MOST = 33 };
+    enum { MOST = 33, PIXELS = MOST * CNN_PIXELS };
     struct cnn_weights *const weights = random_weights();
-    float *const images = random_floats(MOST * CNN_PIXELS, 1);
+    float *const images = random_floats(PIXELS, 1);
     float single[MOST * CNN_CLASSES], batched[MOST * CNN_CLASSES];
     double expected[MOST * CNN_CLASSES];
     for (enum cnn_version version = 0; version < CNN_VERSIONS; version++) {
@@ -241,14 +240,14 @@ END_TEST
 /* Shared and private buffers, threads and processes: all must give the same bits. */
 START_TEST(the_address_changes_nothing)
 {
-    enum { IMAGES = 5 };
+    enum { IMAGES = 5, PIXELS = IMAGES * CNN_PIXELS };
     struct cnn_weights *const weights = random_weights();
-    float *const original = random_floats(IMAGES * CNN_PIXELS, 1);
-    float *const images = allocate(IMAGES * CNN_PIXELS + 16);
-    float *const logits = allocate(IMAGES * CNN_CLASSES + 16), first[IMAGES * CNN_CLASSES];
+    float *const original = random_floats(PIXELS, 1);
+    float *const images = allocate(PIXELS + 16);
+    float *const logits = allocate((size_t)IMAGES * CNN_CLASSES + 16), first[IMAGES * CNN_CLASSES];
     for (enum cnn_version version = 0; version < CNN_VERSIONS; version++)
         for (size_t offset = 0; offset < 16; offset++) {
-            memcpy(images + offset, original, IMAGES * CNN_PIXELS * sizeof *images);
+            memcpy(images + offset, original, PIXELS * sizeof *images);
             run(logits + 15 - offset, version, weights, images + offset, IMAGES);
             if (offset == 0)
                 memcpy(first, logits + 15, sizeof first);
@@ -265,14 +264,14 @@ END_TEST
 /* Without biases the network is homogeneous, and a power of two is exact. */
 START_TEST(powers_of_two_pass_through)
 {
-    enum { IMAGES = 9 };
+    enum { IMAGES = 9, PIXELS = IMAGES * CNN_PIXELS };
     struct cnn_weights *const weights = random_weights();
-    float *const images = random_floats(IMAGES * CNN_PIXELS, 1);
-    float *const scaled = allocate(IMAGES * CNN_PIXELS);
+    float *const images = random_floats(PIXELS, 1);
+    float *const scaled = allocate(PIXELS);
     float logits[IMAGES * CNN_CLASSES], of_scaled[IMAGES * CNN_CLASSES];
     for (int power = -60; power <= 90; power += 150)
         for (enum cnn_version version = 0; version < CNN_VERSIONS; version++) {
-            for (size_t i = 0; i < IMAGES * CNN_PIXELS; i++)
+            for (size_t i = 0; i < PIXELS; i++)
                 scaled[i] = ldexpf(images[i], power);
             run(logits, version, weights, images, IMAGES);
             run(of_scaled, version, weights, scaled, IMAGES);
@@ -291,31 +290,31 @@ END_TEST
  * and of no other; what comes of an infinity is what comes of it in double. */
 START_TEST(nan_and_infinity_spread)
 {
-    enum { IMAGES = 11, BAD = 5 };
+    enum { IMAGES = 11, BAD = 5, PIXELS = IMAGES * CNN_PIXELS };
     static const float values[] = {NAN, INFINITY, -INFINITY};
-    static const size_t places[] = {0, 1, 27, 28 * 27, CNN_PIXELS - 1, 28 * 14 + 13, 28 * 5 + 6};
+    static const size_t places[] = {0, 1, 27, 756, CNN_PIXELS - 1, 405, 146};
     struct cnn_weights *const weights = random_weights();
-    float *const images = random_floats(IMAGES * CNN_PIXELS, 1);
+    float *const images = random_floats(PIXELS, 1);
     float before[IMAGES * CNN_CLASSES], after[IMAGES * CNN_CLASSES];
     double expected[CNN_CLASSES];
     for (enum cnn_version version = 0; version < CNN_VERSIONS; version++)
         for (size_t v = 0; v < COUNT(values); v++)
             for (size_t p = 0; p < COUNT(places); p++) {
-                float *const pixel = images + BAD * CNN_PIXELS + places[p], good = *pixel;
+                float *const pixel = images + (size_t)BAD * CNN_PIXELS + places[p], good = *pixel;
                 run(before, version, weights, images, IMAGES);
                 *pixel = values[v];
                 run(after, version, weights, images, IMAGES);
-                forward_in_double(expected, weights, images + BAD * CNN_PIXELS);
+                forward_in_double(expected, weights, images + (size_t)BAD * CNN_PIXELS);
                 *pixel = good;
                 for (size_t k = 0; k < CNN_CLASSES; k++) {
-                    const double logit = (double)after[BAD * CNN_CLASSES + k];
+                    const double logit = (double)after[(size_t)BAD * CNN_CLASSES + k];
                     ck_assert_msg(isnan(logit) ? isnan(expected[k]) : logit == expected[k],
                                   "%s, %g at %zu: logit %g, in double %g",
                                   cnn_version_name(version), (double)values[v], places[p], logit,
                                   expected[k]);
                     ck_assert(!isnan(values[v]) || isnan(logit));
                 }
-                memcpy(after + (ptrdiff_t)BAD * CNN_CLASSES, before + (ptrdiff_t)BAD * CNN_CLASSES,
+                memcpy(after + (size_t)BAD * CNN_CLASSES, before + (size_t)BAD * CNN_CLASSES,
                        CNN_CLASSES * sizeof *after);
                 ck_assert_msg(same_bits(before, after, COUNT(before)), "%s: another image changed",
                               cnn_version_name(version));

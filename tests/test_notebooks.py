@@ -31,7 +31,8 @@ CHAPTERS = {path.parent.name[:2]: path for path in sorted(ROOT.glob("chapters/*/
 WORKERS = [2, 1, 3, 7]
 SMALL = {"01": ["--tasks", 3, "--iterations", 10], "02": ["--tasks", 3, "--iterations", 10],
          "03": ["--light-tasks", 3, "--matrices", 2, "--order", 4],
-         "04": ["--images", 2, "--size", 6]}
+         "04": ["--images", 2, "--size", 6],
+         "06": ["--images", 2]}
 
 
 # ---- Helpers ----------------------------------------------------------------------------------
@@ -175,6 +176,49 @@ def test_image_filters_against_one_kernel():
             check(report["python_s_per_image"] is None, "python_s_per_image")
 
 
+def logits_tap_by_tap(images, conv1, conv2, fc):
+    """Each layer as a sum over the places of its kernel, of whole images shifted against each
+    other, a channel at a time; pooled by comparing the four corners."""
+    def layer(x, weights):
+        side = x.shape[2] - 2
+        out = np.zeros((len(x), len(weights), side, side))
+        for (o, c, i, j), weight in np.ndenumerate(weights):
+            out[:, o] += weight * x[:, c, i:i + side, j:j + side]
+        corners = [out[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        return np.maximum.reduce([np.zeros_like(corners[0]), *corners])
+
+    padded = np.zeros((len(images), 1, 30, 30))
+    padded[:, :, 1:29, 1:29] = images
+    features = layer(layer(padded, conv1), conv2)
+    return np.array([[math.fsum(column * image.ravel()) for column in fc.T] for image in features])
+
+
+def test_inference_tap_by_tap():
+    shapes = {"conv1_w": (16, 1, 3, 3), "conv2_w": (32, 16, 3, 3), "fc_w": (1152, 10)}
+    for seed, n in (42, 4), (5, 1):
+        report, saved = run_saved("06", "--seed", seed, "--images", n)
+        check(sorted(saved) == ["conv1_w", "conv2_w", "fc_w", "images", "logits"], f"{saved}")
+        sizes = [math.prod(shape) for shape in shapes.values()]
+        stream = normal_stream(seed, sum(sizes) + n * 784).astype(np.float32)
+        *parts, images = np.split(stream, np.cumsum(sizes))
+        weights = [part.reshape(shape) * np.float32(0.1)
+                   for part, shape in zip(parts, shapes.values())]
+        for (name, _), array in zip(shapes.items(), weights):
+            check_array(saved[name], array, "float32")
+        images = images.reshape(n, 1, 28, 28)
+        check_array(saved["images"], images, "float32")
+        check_array(saved["logits"], logits_tap_by_tap(images, *(w.astype(np.float64)
+                                                                 for w in weights)),
+                    "float32", 1e-6, 1e-6)
+        check_runs(report, "model_each_time", n)
+        rows = {row["workload"]: row for row in report["runs"] if row["mode"] == "sequential"}
+        check(set(rows) == {"model_each_time", "model_once", "batched", "batched_optimized"},
+              f"{rows}")
+        check([row["workers"] for row in report["runs"]
+               if (row["workload"], row["mode"]) == ("model_once", "processes")] == WORKERS, "once")
+        check(report["bytes_pickled"] > 65088 + 3136, "bytes_pickled")
+
+
 def test_text_and_files():
     """Without --json -, a table for people; figures and arrays go where they are asked to."""
     for chapter in CHAPTERS:
@@ -204,7 +248,8 @@ def test_wrong_command_lines():
            "03": ["--light-tasks=0", "--matrices=0", "--order=0", "--order=-5", "--order=200x200",
                   "--order=1000000"],
            "04": ["--images=0", "--size=4", "--size=4x9", "--size=9x", "--size=9x9x9", "--size=-9",
-                  "--size=1000000", "--python-images=-1"]}
+                  "--size=1000000", "--python-images=-1"],
+           "06": ["--images=0", "--images=-1", "--images=two", "--images=10000000", "--input=x"]}
     for chapter in CHAPTERS:
         for option in common + own[chapter]:
             with tempfile.TemporaryDirectory() as directory:
@@ -221,7 +266,8 @@ def test_places_that_cannot_be_written():
     for chapter in CHAPTERS:
         for option in "--save", "--json":
             with tempfile.NamedTemporaryFile() as file:
-                small = {"03": ["--order", 3], "04": ["--size", 5]}.get(chapter, [])
+                small = {"03": ["--order", 3], "04": ["--size", 5],
+                         "06": ["--images", 2]}.get(chapter, [])
                 ran = run(chapter, option, file.name + "/inside", *small)
                 check(ran.returncode == 1 and ran.stderr.count("\n") == 1,
                       f"{chapter} {option}: status {ran.returncode}, '{ran.stderr}'")

@@ -162,33 +162,6 @@ static void make_matrices(struct lesson *lesson, void *context)
     random_normal_float(&random, work->x, n);
 }
 
-/* ---- BLAS threads x workers ---------------------------------------------------------------- */
-
-static void blas_threads_times_workers(struct lesson *lesson, struct lesson_workload product)
-{
-    const int counts[] = {1, lesson_cores(lesson) > 1 ? lesson_cores(lesson) : 2, 0};
-    product.name = "blas_threads";
-    product.transfer = LESSON_SHARED;
-    product.workers = counts;
-    product.modes = 1u << LESSON_PROCESSES;
-    product.tolerance = 1e-5; /* with more threads BLAS may add in another order */
-    product.quiet = true;
-    lesson_heading(lesson, "The heavy task: worker processes x BLAS threads in each");
-    lesson_print(lesson, " workers  BLAS threads           wall   speedup  cores busy\n");
-    double base = 0; /* one worker with one thread */
-    for (int t = 0; counts[t] != 0; t++) {
-        product.threads_per_worker = counts[t];
-        const struct lesson_results *results = lesson_measure(lesson, &product);
-        for (size_t i = 1; i < results->count; i++) {
-            const struct lesson_figures *row = &results->figures[i];
-            base = base > 0 ? base : row->wall_median;
-            lesson_print(lesson, "%8d %13d %14s %8.2fx %11.2f\n", row->workers, counts[t],
-                         lesson_time_text(row->wall_median), base / row->wall_median,
-                         row->cores_busy);
-        }
-    }
-}
-
 int main(int argc, char **argv)
 {
     struct work work = {.light_tasks = 10000, .matrices = 100, .order = 200};
@@ -243,7 +216,10 @@ int main(int argc, char **argv)
     matrices.name = "break_even";
     matrices.title = "The heavy task with matrices of growing order: from where does it pay?";
     lesson_sweep(lesson, &matrices, "order", &few.order, 4, 256);
-    if (lesson_runs(lesson, LESSON_PROCESSES))
-        blas_threads_times_workers(lesson, matrices);
+
+    matrices.name = "blas_threads";
+    matrices.title = "The heavy task: worker processes x BLAS threads in each";
+    matrices.tolerance = 1e-5; /* with more threads BLAS may add in another order */
+    lesson_blas_threads(lesson, &matrices);
     return lesson_end(lesson);
 }

@@ -30,12 +30,13 @@ enum {
 };
 
 /* The notebook's arrays, in C order, one after the other: they can be drawn or read as one array of
- * sizeof(struct cnn_weights) / sizeof(float). */
+ * CNN_WEIGHTS floats. */
 struct cnn_weights {
     float conv1[CNN_CHANNELS1][1][3][3]; /* [channel out][channel in][row][column] */
     float conv2[CNN_CHANNELS2][CNN_CHANNELS1][3][3];
     float fc[CNN_FEATURES][CNN_CLASSES]; /* features: [channel][row][column] */
 };
+enum { CNN_WEIGHTS = sizeof(struct cnn_weights) / sizeof(float) };
 
 enum cnn_version {
     CNN_NAIVE,  /* seven nested loops, as the formula is written: the reference */

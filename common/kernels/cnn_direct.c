@@ -26,6 +26,7 @@ enum {
     SIDE1 = CNN_SIDE / 2, /* after the first pool */
     SIDE2 = SIDE1 - 2,    /* after conv2, whose tile is a row */
     SIDE3 = SIDE2 / 2,    /* after the second pool */
+    PLACES3 = SIDE3 * SIDE3,
     BLOCKS2 = CNN_CHANNELS2 / LANES,
     FC_IMAGES = 4, /* images that share a pass over the weights */
     FC_CHAINS = 4, /* sums for each of them that do not wait for each other */
@@ -44,8 +45,8 @@ void cnn_pack(struct cnn_packed *packed, const struct cnn_weights *weights)
             }
     memset(packed->fc, 0, sizeof packed->fc);
     for (size_t c = 0; c < CNN_CHANNELS2; c++)
-        for (size_t place = 0; place < SIDE3 * SIDE3; place++)
-            memcpy(packed->fc[place * CNN_CHANNELS2 + c], weights->fc[c * SIDE3 * SIDE3 + place],
+        for (size_t place = 0; place < PLACES3; place++)
+            memcpy(packed->fc[place * CNN_CHANNELS2 + c], weights->fc[c * PLACES3 + place],
                    sizeof weights->fc[0]);
 }
 

@@ -189,11 +189,33 @@ const struct lesson_figures *lesson_find(const struct lesson_results *results,
                                          enum lesson_mode mode, int workers,
                                          enum lesson_transfer transfer);
 
+/* One line of a table of the chapter's own, for one variant of what it measures: measures the
+ * workloads quietly, as threads and as processes as far as they were asked for, with the last of
+ * --workers, and prints, without an end: the variant and the number of tasks in 14 characters, then
+ * in 10 each what one task took, for each workload in the modes sequential, threads and processes
+ * that it has; sequential only if the workload before has another function for it. results[count]
+ * is filled in. In JSON and CSV a workload is called "VARIANT, NAME". */
+void lesson_line(struct lesson *lesson, const char *variant,
+                 const struct lesson_workload *workloads, size_t count,
+                 const struct lesson_results **results);
+
+/* Ends the line: how many times as fast `one` is, sequentially, as the processes of `other`, and
+ * whether that is faster, "1.20x yes"; with their pool running already, and with its start-up. "-"
+ * where processes were not asked for. */
+void lesson_beats_pool(struct lesson *lesson, const struct lesson_results *one,
+                       const struct lesson_results *other);
+
 /* Measures the workload quietly with *size = first, 2 first, ... up to last, as threads and as
  * processes, with the last of --workers; prints the speedups, and from which work per task on each
  * way pays. In JSON and CSV the workload is called "NAME, SIZE_NAME N". *size is as before. */
 void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
                   const char *size_name, size_t *size, size_t first, size_t last);
+
+/* Measures the workload quietly in mode processes, with 1 worker and with one for each core, each
+ * with 1 BLAS thread and with as many as there are cores, and prints walls and speedups under the
+ * workload's title. Nothing if processes were not asked for. The arrays are shared unless the
+ * command line says otherwise. */
+void lesson_blas_threads(struct lesson *lesson, const struct lesson_workload *workload);
 
 /* Calls function once, untimed, with a pool or a GIL (of the first --switch-interval) as its mode
  * needs. */

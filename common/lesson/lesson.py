@@ -4,11 +4,11 @@ A chapter's notebook.py holds the task and the loop, `pool.map` or `pool.starmap
 module does what is the same in all of them, as lesson.h does for the C programs beside them.
 
 Measuring: a chapter gives one function for each of MODES, sequential(task, data) and, for the two
-pools, run(task, data, workers, start), which opens its pool with `with start(Pool, workers)`. Four
-readings of the clock are taken: before the pool exists, when every worker runs (each waits at a
-barrier for all others), at the end of the `with` block, when the pool is gone. So starting is
-known apart from working. Times are medians over --repeats; a process's CPU time covers its
-threads, but not other processes.
+pools, run(task, data, workers, start), which opens its pool with `with start(Pool, workers)`; None
+for a pool that is left out. Four readings of the clock are taken: before the pool exists, when every
+worker runs (each waits at a barrier for all others), at the end of the `with` block, when the pool is
+gone. So starting is known apart from working. Times are medians over --repeats; a process's CPU time
+covers its threads, but not other processes.
 
 Errors: a wrong command line ends the program with status 2, anything else with 1, and one line on
 standard error. Needs the standard library only; NumPy is imported where an array is saved, so that
@@ -102,6 +102,12 @@ def usable_cores():
 
 # ---- Measuring --------------------------------------------------------------------------------
 
+def begin_worker(ready, initializer, initargs):
+    if initializer:
+        initializer(*initargs)
+    ready.wait()
+
+
 class Stopwatch:
     """The readings of one run: seconds gone by, and seconds of CPU that this process, with all its
     threads, has used."""
@@ -121,12 +127,13 @@ class Stopwatch:
         return results
 
     @contextmanager
-    def start(self, pool_type, workers):
-        """pool_type(workers) for a `with` statement, whose block begins when every worker runs."""
+    def start(self, pool_type, workers, initializer=None, initargs=()):
+        """pool_type(workers, initializer, initargs) for a `with` statement, whose block begins when
+        every worker runs."""
         threads = pool_type is ThreadPool
         self.read()
         ready = (threading if threads else multiprocessing).Barrier(workers + 1)
-        with pool_type(workers, initializer=ready.wait) as pool:
+        with pool_type(workers, begin_worker, (ready, initializer, initargs)) as pool:
             ready.wait()
             self.read()
             yield pool
@@ -180,7 +187,7 @@ class Lesson:
         rows, expected = [], None
         for workers, mode, run in [(1, MODES[0], runs[0])] + [
                 (workers, mode, run) for workers in self.args.workers
-                for mode, run in zip(MODES[1:], runs[1:])]:
+                for mode, run in zip(MODES[1:], runs[1:]) if run]:
             samples = []
             for _ in range(self.args.repeats):
                 watch = Stopwatch()

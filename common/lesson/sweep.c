@@ -109,3 +109,30 @@ void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
     for (enum way way = 0; way < WAYS && count > 0; way++)
         print_break_even(lesson, size_name, steps, count, way);
 }
+
+void lesson_blas_threads(struct lesson *lesson, const struct lesson_workload *workload)
+{
+    const int counts[] = {1, lesson_cores(lesson) > 1 ? lesson_cores(lesson) : 2, 0};
+    struct lesson_workload quiet = *workload;
+    quiet.transfer = LESSON_SHARED;
+    quiet.workers = counts;
+    quiet.modes = 1u << LESSON_PROCESSES;
+    quiet.grow = NULL;
+    quiet.quiet = true;
+    if (!lesson_runs(lesson, LESSON_PROCESSES))
+        return;
+    lesson_heading(lesson, workload->title);
+    lesson_print(lesson, " workers  BLAS threads           wall   speedup  cores busy\n");
+    double base = 0; /* one worker with one thread */
+    for (int t = 0; counts[t] != 0; t++) {
+        quiet.threads_per_worker = counts[t];
+        const struct lesson_results *results = lesson_measure(lesson, &quiet);
+        for (size_t i = 1; i < results->count; i++) {
+            const struct lesson_figures *row = &results->figures[i];
+            base = base > 0 ? base : row->wall_median;
+            lesson_print(lesson, "%8d %13d %14s %8.2fx %11.2f\n", row->workers, counts[t],
+                         lesson_time_text(row->wall_median), base / row->wall_median,
+                         row->cores_busy);
+        }
+    }
+}

@@ -22,17 +22,15 @@
 
 #define INLINED static inline __attribute__((always_inline))
 
-/* Asks for the cache lines of `bytes` bytes that lie PREFETCH_AHEAD bytes further on. The processor
+/* Asks for the cache lines of `bytes` bytes that lie `ahead` bytes further on. The processor
  * fetches ahead by itself, but stops at the end of each page, and the more instructions there are
  * to a cache line, the fewer lines it has asked for at a time. Where there is no memory a prefetch
  * does nothing. */
-#define PREFETCH_AHEAD 4096
-
-INLINED void prefetch(const void *at, unsigned long bytes)
+INLINED void prefetch(const void *at, unsigned long ahead, unsigned long bytes)
 {
-    const unsigned long ahead = (unsigned long)at + PREFETCH_AHEAD;
+    const unsigned long from = (unsigned long)at + ahead;
     for (unsigned long line = 0; line < bytes; line += 64)
-        __builtin_prefetch((const void *)(ahead + line));
+        __builtin_prefetch((const void *)(from + line));
 }
 
 #endif

@@ -57,9 +57,11 @@ double sum_of_squares_naive(const float *x, size_t n)
     return total;
 }
 
-/* Two streams, the first and the second half of x, with the lanes of `sum` each: so more of the
- * memory is asked for at a time. The rest goes through the first lanes, a few at a time. */
-#define FEW 16
+/* Two streams, each with the lanes of `sum`, so that more of the memory is asked for at a time: two
+ * pages side by side, while the next two are fetched, in this array or in the next, of which
+ * nothing is known here. The rest is halved, and what cannot be goes a few at a time. */
+#define PAGE 1024 /* floats */
+#define FEW  16
 
 INLINED void add_squares(double *restrict lanes, const float *restrict x, size_t n)
 {
@@ -68,17 +70,26 @@ INLINED void add_squares(double *restrict lanes, const float *restrict x, size_t
         lanes[lane] += (double)x[lane] * (double)x[lane];
 }
 
-EACH_ISA double sum_of_squares(const float *x, size_t n)
+INLINED void add_two_streams(double *restrict first, double *restrict second,
+                             const float *restrict x, size_t half)
 {
-    double first[LANES] = {0}, second[LANES] = {0};
-    const size_t half = n / LANES / 2 * LANES;
     for (size_t i = 0; i < half; i += LANES) {
-        prefetch(x + i, LANES * sizeof *x);
-        prefetch(x + half + i, LANES * sizeof *x);
+        prefetch(x + i, 2 * PAGE * sizeof *x, LANES * sizeof *x);
+        prefetch(x + half + i, 2 * PAGE * sizeof *x, LANES * sizeof *x);
         add_squares(first, x + i, LANES);
         add_squares(second, x + half + i, LANES);
     }
-    size_t done = 2 * half;
+}
+
+EACH_ISA double sum_of_squares(const float *x, size_t n)
+{
+    double first[LANES] = {0}, second[LANES] = {0};
+    size_t done = 0;
+    while (n - done >= 2 * LANES) {
+        const size_t half = n - done >= 2 * PAGE ? PAGE : (n - done) / LANES / 2 * LANES;
+        add_two_streams(first, second, x + done, half);
+        done += 2 * half;
+    }
     for (; n - done >= FEW; done += FEW)
         add_squares(first, x + done, FEW);
     if (done < n) { /* filled up with zeros */

@@ -3,14 +3,15 @@
  * An addition of integers is one instruction to a load, and the sum keeps the compiler from leaving
  * the loads out. Two streams and prefetching help it as they help sum_of_squares.
  */
-#include "common/kernels/roof.h"
 #include "common/kernels/isa.h"
 #include "common/kernels/kernels.h"
+#include "common/kernels/roof.h"
 #include <math.h>
 #include <string.h>
 
 #define LANES 32 /* words: four vectors of AVX-512 */
 #define FEW   8
+#define PAGE  4096 /* bytes */
 
 /* A word where floats are. */
 typedef uint64_t word __attribute__((may_alias, aligned(4)));
@@ -28,8 +29,8 @@ EACH_ISA uint64_t read_all(const float *x, size_t n)
     uint64_t first[LANES] = {0}, second[LANES] = {0}, last = 0;
     const size_t whole = n / 2, half = whole / LANES / 2 * LANES;
     for (size_t i = 0; i < half; i += LANES) {
-        prefetch(words + i, LANES * sizeof *words);
-        prefetch(words + half + i, LANES * sizeof *words);
+        prefetch(words + i, PAGE, LANES * sizeof *words);
+        prefetch(words + half + i, PAGE, LANES * sizeof *words);
         add_words(first, words + i, LANES);
         add_words(second, words + half + i, LANES);
     }
@@ -90,7 +91,7 @@ EACH_ISA void copy_all(float *restrict copy, const float *restrict x, size_t n)
 {
     const size_t whole = n - n % LANES;
     for (size_t i = 0; i < whole; i += LANES) {
-        prefetch(x + i, LANES * sizeof *x);
+        prefetch(x + i, PAGE, LANES * sizeof *x);
 #pragma omp simd
         for (size_t lane = 0; lane < LANES; lane++)
             copy[i + lane] = x[i + lane];

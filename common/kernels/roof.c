@@ -3,9 +3,9 @@
  * An addition of integers is one instruction to a load, and the sum keeps the compiler from leaving
  * the loads out. Two streams and prefetching help it as they help sum_of_squares.
  */
+#include "common/kernels/roof.h"
 #include "common/kernels/isa.h"
 #include "common/kernels/kernels.h"
-#include "common/kernels/roof.h"
 #include <math.h>
 #include <string.h>
 

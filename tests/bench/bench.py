@@ -27,7 +27,7 @@ from machine import PACKAGES, Failure, Processes, describe, usable_cores
 # takes longer than `patience` takes part in every other round, or fewer; after `limit` seconds a
 # case ends, with LEAST rounds at least.
 FULL = {"rounds": 25, "sample": 0.020, "slow": 2.0, "patience": 0.5, "limit": 60.0}
-QUICK = {"rounds": 9, "sample": 0.003, "slow": 0.2, "patience": 0.1, "limit": 3.0}
+QUICK = {"rounds": 9, "sample": 0.003, "slow": 0.2, "patience": 0.1, "limit": 2.5}
 TINY = {"rounds": 3, "sample": 0.0001, "slow": 20.0, "patience": 0.1, "limit": 1.0}
 LEAST = 5
 SETTLE = 0.01  # seconds until the threads of the one before have gone to sleep
@@ -151,7 +151,7 @@ def run(options, scratch):
     environment = {**describe(options.build), "command": options.command, "rounds": bench.rounds,
                    "binding": "the processes' mask; with n threads n cores, no thread bound by itself",
                    "cores": ",".join(map(str, processes.cores[:max(options.threads)]))}
-    if environment["load_average_before"] > 0.7:
+    if environment["load_average_before"] > report.BUSY:
         print(f"bench: the machine is busy (load average {environment['load_average_before']:.2f}): "
               "figures will be worse than they should be", file=sys.stderr)
     reports = []

@@ -16,6 +16,7 @@ from cases import OURS, TARGETS, TARGETS_V3
 
 SCHEMA = 1
 RESAMPLES = 2000
+BUSY = 0.7  # load average before the run, from which on its times are doubtful
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 RATIO_NOTE = "times the base's time; above 1 is slower than the base"
 
@@ -86,7 +87,8 @@ def targets(reports, isa):
             if value:
                 found.append({"target": text, "threads": report["threads"], "at_least": least,
                               "unit": "x" if what == "ratio" else "%", **value,
-                              "reached": value["median"] >= least})
+                              "reached": value["median"] >= least,
+                              "certain": not value["ci95"][0] <= least <= value["ci95"][1]})
     return found
 
 
@@ -161,15 +163,20 @@ def print_case(report, out):
         print(f"  left out: {row['label']}: {row['why']}", file=out)
 
 
+def verdict(row):
+    return ("reached" if row["reached"] else "NOT reached") + ("" if row["certain"] else ", not certain")
+
+
 def print_targets(found, out):
     if found:
         print("\nwhat was to be reached", file=out)
-    for row in found:
-        text = f"{row['target']}, {row['threads']} thread{'s' * (row['threads'] > 1)}"
+    texts = [f"{row['target']}, {row['threads']} thread{'s' * (row['threads'] > 1)}" for row in found]
+    for text, row in zip(texts, found):
         low, high = map(digits, row["ci95"])
-        print(f"  {text:<59} {row['at_least']:>4g}{row['unit']} "
-              f"{digits(row['median']):>6}{row['unit']} [{low} - {high}]"
-              f"{'' if row['reached'] else '  NO'}", file=out)
+        print(f"  {text:<{max(map(len, texts))}} {row['at_least']:>4g}{row['unit']}  "
+              f"{digits(row['median'])}{row['unit']} [{low} - {high}]  {verdict(row)}", file=out)
+    if not all(row["certain"] for row in found):
+        print("  not certain: the interval contains the target", file=out)
 
 
 # ---- Markdown ------------------------------------------------------------------------------------
@@ -204,7 +211,9 @@ def environment_text(environment):
         "it takes as shipped).",
         f"Pinned to cores {environment['cores']} ({environment['binding']}); {environment['rounds']} "
         f"rounds; a call of nothing takes {calls}.",
-        f"Command: `{environment['command']}`."]
+        f"Command: `{environment['command']}`.",
+        *(["", "**The machine was busy: times are provisional, ratios and shares less so.**"]
+          if environment["load_average_before"] > BUSY else [])]
 
 
 def markdown(document):
@@ -232,8 +241,8 @@ def markdown(document):
             low, high = map(digits, row["ci95"])
             rows.append([row["target"], str(row["threads"]), f"{row['at_least']:g} {row['unit']}",
                          f"{digits(row['median'])} {row['unit']} [{low} - {high}]",
-                         "reached" if row["reached"] else "**not reached**"])
-        lines += table(rows) + [""]
+                         verdict(row)])
+        lines += [*table(rows), "", "Not certain: the interval contains the target.", ""]
     return "\n".join(lines)
 
 

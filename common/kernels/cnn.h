@@ -73,4 +73,8 @@ void cnn_pack(struct cnn_packed *packed, const struct cnn_weights *weights);
 void cnn_forward_packed(float *logits, const struct cnn_packed *packed, const float *images,
                         size_t n);
 
+/* Its second convolution alone, with relu and pool, to be measured by itself: features[6][6][32]
+ * from pooled[14][14][16], channels last in both. */
+void cnn_conv2_packed(float *features, const struct cnn_packed *packed, const float *pooled);
+
 #endif

@@ -87,6 +87,17 @@ INLINED void convolve_tile(float *restrict pooled, size_t stride, const float *r
         }
 }
 
+/* features[6][6][32] from pooled[14][14][16]. */
+INLINED void convolve_second(float *restrict features, const struct cnn_packed *restrict packed,
+                             const float *restrict pooled)
+{
+    for (size_t y = 0; y < SIDE3; y++)
+        for (size_t block = 0; block < BLOCKS2; block++)
+            convolve_tile(features + y * SIDE3 * CNN_CHANNELS2 + block * LANES, CNN_CHANNELS2,
+                          pooled + 2 * y * SIDE1 * CNN_CHANNELS1, packed->conv2[block][0][0][0],
+                          SIDE2, CNN_CHANNELS1, SIDE1);
+}
+
 /* features[6][6][32] of an image. */
 INLINED void convolve_image(float *restrict features, const struct cnn_packed *restrict packed,
                             const float *restrict image)
@@ -100,11 +111,13 @@ INLINED void convolve_image(float *restrict features, const struct cnn_packed *r
         for (size_t x = 0; x < SIDE1; x += TILE1 / 2)
             convolve_tile(pooled[y][x], LANES, &padded[2 * y][2 * x], packed->conv1[0][0][0], TILE1,
                           1, PADDED);
-    for (size_t y = 0; y < SIDE3; y++)
-        for (size_t block = 0; block < BLOCKS2; block++)
-            convolve_tile(features + y * SIDE3 * CNN_CHANNELS2 + block * LANES, CNN_CHANNELS2,
-                          pooled[2 * y][0], packed->conv2[block][0][0][0], SIDE2, CNN_CHANNELS1,
-                          SIDE1);
+    convolve_second(features, packed, pooled[0][0]);
+}
+
+EACH_ISA void cnn_conv2_packed(float *features, const struct cnn_packed *packed,
+                               const float *pooled)
+{
+    convolve_second(features, packed, pooled);
 }
 
 /* logits[images][10] from features[images][1152]; feature f goes to chain f % FC_CHAINS, however

@@ -190,22 +190,27 @@ INLINED void narrow_edges(float *restrict edges, const float *restrict image, fl
 }
 
 /* Of an image that is large enough. */
-INLINED void fused_edges(float *edges, const float *image, size_t height, size_t width)
+INLINED void filter_image(float *edges, const float *image, double mean, double std, size_t height,
+                          size_t width)
 {
-    const struct statistics all = image_statistics(image, height * width);
-    const float mean = (float)all.mean, scale = (float)(sqrt(2) / 16 / (deviation(all) + 1e-8));
-
+    const float pivot = (float)mean, scale = (float)(sqrt(2) / 16 / (std + 1e-8));
     const size_t columns = width - 4;
     if (columns < LANES) {
-        narrow_edges(edges, image, mean, scale, height, width);
+        narrow_edges(edges, image, pivot, scale, height, width);
         return;
     }
     /* Strips of equal width; the last one starts earlier, as the last block of a row does. */
     const size_t strips = (columns + STRIP - 1) / STRIP, n = (columns + strips - 1) / strips;
     for (size_t strip = 0; strip < strips; strip++) {
         const size_t x = block_start(strip * n, columns, n);
-        strip_edges(edges + x, image + x, mean, scale, height, width, columns, n);
+        strip_edges(edges + x, image + x, pivot, scale, height, width, columns, n);
     }
+}
+
+INLINED void fused_edges(float *edges, const float *image, size_t height, size_t width)
+{
+    const struct statistics all = image_statistics(image, height * width);
+    filter_image(edges, image, all.mean, deviation(all), height, width);
 }
 
 EACH_ISA int image_edges(float *edges, const float *image, size_t height, size_t width,
@@ -226,6 +231,15 @@ EACH_ISA int image_edges_batch(float *edges, const float *images, size_t n, size
     for (size_t i = 0; i < n; i++)
         fused_edges(edges + i * (height - 4) * (width - 4), images + i * height * width, height,
                     width);
+    return 0;
+}
+
+EACH_ISA int image_edges_given(float *edges, const float *image, double mean, double std,
+                               size_t height, size_t width, struct error *error)
+{
+    if (check_size(height, width, error))
+        return -1;
+    filter_image(edges, image, mean, std, height, width);
     return 0;
 }
 #endif

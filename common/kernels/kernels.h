@@ -77,6 +77,10 @@ int image_edges_naive(float *edges, const float *image, float *scratch, size_t h
  * same bits wherever it lies in memory. */
 int image_edges(float *edges, const float *image, size_t height, size_t width, struct error *error);
 
+/* The same when the image's mean and standard deviation are known: the filters alone. */
+int image_edges_given(float *edges, const float *image, double mean, double std, size_t height,
+                      size_t width, struct error *error);
+
 /* The same for a batch: edges[n][height-4][width-4] of images[n][height][width] in one call, the
  * same bits for each image. */
 int image_edges_batch(float *edges, const float *images, size_t n, size_t height, size_t width,

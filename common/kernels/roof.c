@@ -3,8 +3,10 @@
  * An addition of integers is one instruction to a load, and the sum keeps the compiler from leaving
  * the loads out. Two streams and prefetching help it as they help sum_of_squares.
  */
+#include "common/kernels/roof.h"
 #include "common/kernels/isa.h"
 #include "common/kernels/kernels.h"
+#include <math.h>
 #include <string.h>
 
 #define LANES 32 /* words: four vectors of AVX-512 */
@@ -41,4 +43,59 @@ EACH_ISA uint64_t read_all(const float *x, size_t n)
     for (size_t lane = 0; lane < LANES; lane++)
         last += first[lane] + second[lane];
     return last;
+}
+
+/* ---- The other roofs, see roof.h ------------------------------------------------------------ */
+
+/* An FMA takes 4 cycles and 2 begin in each: 8 chains at least; 16 registers at most. */
+#define CHAINS ((size_t)12)
+
+const size_t fma_chain_lanes[FMA_CHAIN_WIDTHS] = {CHAINS * 4, CHAINS * 8, CHAINS * 16};
+
+/* Where this is inlined `width` is a constant, and each chain has a register of that many lanes. */
+INLINED float chains(float factor, size_t width, size_t rounds)
+{
+    float sums[CHAINS][16];
+    for (size_t chain = 0; chain < CHAINS; chain++)
+        for (size_t lane = 0; lane < width; lane++)
+            sums[chain][lane] = (float)(chain * width + lane);
+    for (size_t round = 0; round < rounds; round++)
+#pragma GCC unroll 12
+        for (size_t chain = 0; chain < CHAINS; chain++)
+#pragma omp simd
+            for (size_t lane = 0; lane < width; lane++)
+                sums[chain][lane] = sums[chain][lane] * factor + factor;
+    float total = 0;
+    for (size_t chain = 0; chain < CHAINS; chain++)
+        for (size_t lane = 0; lane < width; lane++)
+            total += sums[chain][lane];
+    return total;
+}
+
+EACH_ISA float fma_chain(float factor, size_t lanes, size_t rounds)
+{
+    return lanes == CHAINS * 4   ? chains(factor, 4, rounds)
+           : lanes == CHAINS * 8 ? chains(factor, 8, rounds)
+                                 : chains(factor, 16, rounds);
+}
+
+EACH_ISA void square_roots(float *restrict roots, const float *restrict x, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        roots[i] = sqrtf(x[i]);
+}
+
+/* In pieces, each after a prefetch of what follows: a plain loop would be turned into memcpy. */
+EACH_ISA void copy_all(float *restrict copy, const float *restrict x, size_t n)
+{
+    const size_t whole = n - n % LANES;
+    for (size_t i = 0; i < whole; i += LANES) {
+        prefetch(x + i, PAGE, LANES * sizeof *x);
+#pragma omp simd
+        for (size_t lane = 0; lane < LANES; lane++)
+            copy[i + lane] = x[i + lane];
+    }
+    for (size_t i = whole; i < n; i++)
+        copy[i] = x[i];
 }

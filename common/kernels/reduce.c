@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#define LANES 32
+#define LANES 32UL
 
 double sum_naive(const float *x, size_t n)
 {
@@ -60,8 +60,8 @@ double sum_of_squares_naive(const float *x, size_t n)
 /* Two streams, each with the lanes of `sum`, so that more of the memory is asked for at a time: two
  * pages side by side, while the next two are fetched, in this array or in the next, of which
  * nothing is known here. The rest is halved, and what cannot be goes a few at a time. */
-#define PAGE 1024 /* floats */
-#define FEW  16
+#define PAGE 1024UL /* floats */
+#define FEW  16UL
 
 INLINED void add_squares(double *restrict lanes, const float *restrict x, size_t n)
 {

@@ -20,7 +20,7 @@ INLINED void add_words(uint64_t *restrict lanes, const word *restrict words, siz
         lanes[lane] += words[lane];
 }
 
-EACH_ISA uint64_t read_all(const float *x, size_t n)
+uint64_t EACH_ISA(read_all)(const float *x, size_t n)
 {
     const word *const words = (const word *)(const void *)x;
     uint64_t first[LANES] = {0}, second[LANES] = {0}, last = 0;

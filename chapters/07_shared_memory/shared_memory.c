@@ -272,7 +272,6 @@ int main(int argc, char **argv)
     const struct lesson_chapter chapter = {"07_shared_memory", "A large array, copied or shared",
                                            options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    lesson_isa(lesson, kernels_isa());
     struct lesson_workload workload = {
         .name = "sum_of_squares",
         .title = "the sum of the squares of an array, a task for each row",

@@ -32,13 +32,10 @@ struct level {
 #define BASE(result, name, parameters, arguments)         .name = name##_base,
 FAST_KERNELS(DECLARE_BASE)
 
-#ifdef KERNELS_V3
+#ifdef KERNELS_X86_64
     #define DECLARE_V3(result, name, parameters, arguments) result name##_v3 parameters;
     #define V3(result, name, parameters, arguments)         .name = name##_v3,
 FAST_KERNELS(DECLARE_V3)
-#endif
-
-#ifdef KERNELS_V4
     #define DECLARE_V4(result, name, parameters, arguments) result name##_v4 parameters;
     #define V4(result, name, parameters, arguments)         .name = name##_v4,
 FAST_KERNELS(DECLARE_V4)
@@ -47,55 +44,47 @@ FAST_KERNELS(DECLARE_V4)
 /* From the lowest to the highest; each processor that can do one can do those before it. */
 static const struct level levels[] = {
     {BASE_NAME, "baseline", {FAST_KERNELS(BASE)}},
-#ifdef KERNELS_V3
+#ifdef KERNELS_X86_64
     {"x86-64-v3", "v3", {FAST_KERNELS(V3)}},
-#endif
-#ifdef KERNELS_V4
     {"x86-64-v4", "v4", {FAST_KERNELS(V4)}},
 #endif
 };
 
 static const struct level *in_use = levels;
-static size_t usable = 1; /* so many of them, the machine can do */
+static size_t usable = 1; /* so many of them the machine can do */
 
 /* ---- What the machine can do ----------------------------------------------------------------- */
 
-#if defined KERNELS_V3 && defined __clang__ /* does not know the names of the levels, or not yet   \
-                                             */
+#ifdef KERNELS_X86_64
+/* clang 14 does not know the names of the levels. */
 static bool processor_has_v3(void)
 {
+    #ifdef __clang__
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-           __builtin_cpu_supports("popcnt");
-}
-
-static bool processor_has_v4(void)
-{
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl");
-}
-#elif defined KERNELS_V3
-static bool processor_has_v3(void)
-{
+           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    #else
     return __builtin_cpu_supports("x86-64-v3");
+    #endif
 }
 
 static bool processor_has_v4(void)
 {
+    #ifdef __clang__
+    return processor_has_v3() && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    #else
     return __builtin_cpu_supports("x86-64-v4");
+    #endif
 }
 #endif
 
 /* Before main, and so before there are threads or other processes. */
 __attribute__((constructor)) static void choose_best(void)
 {
-#ifdef KERNELS_V3
+#ifdef KERNELS_X86_64
     __builtin_cpu_init();
-    usable += processor_has_v3();
-#endif
-#ifdef KERNELS_V4
-    usable += processor_has_v3() && processor_has_v4();
+    usable += processor_has_v3() + processor_has_v4();
 #endif
     in_use = &levels[usable - 1];
 }
@@ -119,11 +108,11 @@ int kernels_use_isa(const char *name, struct error *error)
             return 0;
         }
         const size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s (or %s)", i ? ", " : "", levels[i].name,
+        snprintf(known + used, sizeof known - used, "%s%s (%s)", i ? ", " : "", levels[i].name,
                  levels[i].short_name);
     }
     return error_set(error, ERROR_INVALID,
-                     "'%.40s' is no instruction set of this machine's kernels; it can do %s", name,
+                     "'%.40s' is none of the instruction sets that can be used here: %s", name,
                      known);
 }
 

@@ -38,7 +38,7 @@ enum { TILE1 = 14, TILE2 = 12, TILE_LANES = 16 }; /* 28 and 24 of 32 registers o
 #elif defined __AVX2__
 enum { TILE1 = 4, TILE2 = 6, TILE_LANES = 8 }; /* 8 and 12 of 16 registers of 8 */
 #elif defined __aarch64__
-enum { TILE1 = 4, TILE2 = 6, TILE_LANES = 8 }; /* 16 and 24 of 32 registers of 4 */
+enum { TILE1 = 4, TILE2 = 4, TILE_LANES = 8 }; /* 16 of 32 registers of 4: with 24 some spilled */
 #else
 enum { TILE1 = 2, TILE2 = 2, TILE_LANES = 8 }; /* 8 of 16 registers of 4 */
 #endif

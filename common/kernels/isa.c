@@ -18,6 +18,7 @@
 #endif
 
 /* The functions of a level, each in the member of its name. */
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): parameters have theirs */
 #define MEMBER(result, name, parameters, arguments) result(*name) parameters;
 struct kernels {
     FAST_KERNELS(MEMBER)

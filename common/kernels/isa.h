@@ -64,6 +64,7 @@
 
 /* So that a definition that does not fit its line in FAST_KERNELS is an error. */
 #ifdef KERNELS_LEVEL
+    /* NOLINTNEXTLINE(bugprone-macro-parentheses): parameters have theirs */
     #define ISA_DECLARE(result, name, parameters, arguments) result EACH_ISA(name) parameters;
 FAST_KERNELS(ISA_DECLARE)
 #endif

@@ -363,6 +363,30 @@ class Results(ChapterTest):
         self.assertEqual(bytes_of[0], bytes_of[2])
         self.assertNotEqual(bytes_of[0], bytes_of[1])
 
+    def test_instruction_sets(self):
+        """All modes agree with each one, and one with another: kernels add with other roundings."""
+        first = None
+        for isa, method in ("baseline", "spawn"), ("v3", "fork"), ("v4", "forkserver"):
+            environment = {**self.environment, "FORKJOIN_ISA": isa}
+            options = [*self.small(7), "--workers=3", "--transfer=both", "--save", self.path(isa),
+                       f"--start-method={method}"]
+            status, _, err = self.run_chapter("--help", env=environment)
+            if status == 2 and "none of the instruction sets" in err and isa != "baseline":
+                print(f"{self.stem}: skipped {isa}, which is not for this machine")
+                continue
+            report = self.report(*options, env=environment)
+            self.assertTrue(report["machine"]["isa_chosen"])
+            self.assertIn(report["machine"]["isa"], (f"x86-64-{isa}", "x86-64", "aarch64"))
+            saved = {name: read_npy(self.path(isa, name))[3] for name in self.chapter.arrays}
+            first = first or saved
+            for name, values in saved.items():
+                for one, other in zip(first[name], values):
+                    if values.typecode == "q" or name in self.chapter.inputs:
+                        self.assertEqual(one, other, f"{name}, {isa}")
+                    else:
+                        self.assertLessEqual(abs(one - other), 1e-5 + 1e-5 * abs(one),
+                                             f"{name}, {isa}")
+
     def test_start_methods(self):
         for method in ("forkserver", "fork", "spawn"):
             with self.subTest(method=method):

@@ -1,5 +1,7 @@
-/* test_cnn.c - the four versions of the CNN against double precision, and against each other. */
+/* test_cnn.c - the four versions of the CNN against double precision, and against each other, with
+ * each instruction set that the machine can do. */
 #include "common/kernels/cnn.h"
+#include "common/kernels/kernels.h"
 #include <check.h>
 #include <math.h>
 #include <stdbool.h>
@@ -338,9 +340,9 @@ START_TEST(names_and_scratch)
 }
 END_TEST
 
-int main(void)
+static Suite *cnn_suite(const char *isa)
 {
-    Suite *const suite = suite_create("cnn");
+    Suite *const suite = suite_create(isa);
     TCase *const versions = tcase_create("versions");
     tcase_set_timeout(versions, 120);
     tcase_add_test(versions, all_agree_with_double);
@@ -352,10 +354,23 @@ int main(void)
     tcase_add_test(versions, nan_and_infinity_spread);
     tcase_add_test(versions, names_and_scratch);
     suite_add_tcase(suite, versions);
+    return suite;
+}
 
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+int main(void)
+{
+    int failed = 0;
+    const char *isa;
+    for (size_t level = 0; (isa = kernels_isa_name(level)); level++) {
+        struct error error;
+        if (kernels_use_isa(isa, &error)) {
+            fprintf(stderr, "%s\n", error.message);
+            return EXIT_FAILURE;
+        }
+        SRunner *const runner = srunner_create(cnn_suite(isa));
+        srunner_run_all(runner, CK_NORMAL);
+        failed += srunner_ntests_failed(runner);
+        srunner_free(runner);
+    }
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

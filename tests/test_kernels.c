@@ -1,4 +1,5 @@
-/* test_kernels.c - the fast kernels against the naive ones and against double precision. */
+/* test_kernels.c - the fast kernels against the naive ones and against double precision, with each
+ * instruction set that the machine can do. */
 #include "common/kernels/kernels.h"
 #include <check.h>
 #include <math.h>
@@ -667,13 +668,34 @@ START_TEST(product_agrees)
 }
 END_TEST
 
-START_TEST(the_instruction_set_has_a_name)
+START_TEST(instruction_sets_have_names)
 {
-    static const char *const names[] = {"x86-64-v4", "x86-64-v3", "x86-64", "aarch64", "generic"};
-    bool known = false;
-    for (size_t i = 0; i < COUNT(names); i++)
-        known = known || strcmp(kernels_isa(), names[i]) == 0;
-    ck_assert_msg(known, "%s", kernels_isa());
+    const char *const begun_with = kernels_isa(), *isa;
+    struct error error;
+    size_t levels = 0;
+    for (; (isa = kernels_isa_name(levels)); levels++) {
+        ck_assert_int_eq(kernels_use_isa(isa, NULL), 0);
+        ck_assert_str_eq(kernels_isa(), isa);
+        if (strncmp(isa, "x86-64-", 7) == 0) {
+            ck_assert_int_eq(kernels_use_isa("baseline", NULL), 0);
+            ck_assert_int_eq(kernels_use_isa(isa + 7, NULL), 0);
+            ck_assert_str_eq(kernels_isa(), isa);
+        }
+    }
+    ck_assert_uint_ge(levels, 1);
+    ck_assert_ptr_null(kernels_isa_name(SIZE_MAX));
+    ck_assert_int_eq(kernels_use_isa("baseline", NULL), 0);
+    ck_assert_str_eq(kernels_isa(), kernels_isa_name(0));
+    static const char *const unknown[] = {"",   "v",       "v1",        "v33",
+                                          "V3", "x86-64-", "x86-64-v9", "avx2"};
+    for (size_t i = 0; i < COUNT(unknown); i++) {
+        ck_assert_int_eq(kernels_use_isa(unknown[i], &error), -1);
+        ck_assert_int_eq(error.code, ERROR_INVALID);
+        for (size_t level = 0; level < levels; level++)
+            ck_assert_ptr_nonnull(strstr(error.message, kernels_isa_name(level)));
+        ck_assert_str_eq(kernels_isa(), kernels_isa_name(0)); /* as before */
+    }
+    ck_assert_int_eq(kernels_use_isa(begun_with, NULL), 0);
 }
 END_TEST
 
@@ -829,9 +851,9 @@ START_TEST(augmented_samples)
 }
 END_TEST
 
-int main(void)
+static Suite *kernels_suite(const char *isa)
 {
-    Suite *const suite = suite_create("kernels");
+    Suite *const suite = suite_create(isa);
     TCase *const image = tcase_create("image"), *const reduce = tcase_create("reduce");
     tcase_set_timeout(image, 60);
     tcase_set_timeout(reduce, 60);
@@ -860,7 +882,7 @@ int main(void)
     tcase_add_test(reduce, nothing_but_the_floats_is_read);
     tcase_add_test(reduce, product_sum_agrees);
     tcase_add_test(reduce, product_agrees);
-    tcase_add_test(reduce, the_instruction_set_has_a_name);
+    tcase_add_test(reduce, instruction_sets_have_names);
     suite_add_tcase(suite, reduce);
 
     TCase *const preprocess = tcase_create("preprocess");
@@ -871,10 +893,23 @@ int main(void)
     tcase_add_test(preprocess, samples_do_not_depend_on_the_address);
     tcase_add_test(preprocess, augmented_samples);
     suite_add_tcase(suite, preprocess);
+    return suite;
+}
 
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+int main(void)
+{
+    int failed = 0;
+    const char *isa;
+    for (size_t level = 0; (isa = kernels_isa_name(level)); level++) {
+        struct error error;
+        if (kernels_use_isa(isa, &error)) {
+            fprintf(stderr, "%s\n", error.message);
+            return EXIT_FAILURE;
+        }
+        SRunner *const runner = srunner_create(kernels_suite(isa));
+        srunner_run_all(runner, CK_NORMAL);
+        failed += srunner_ntests_failed(runner);
+        srunner_free(runner);
+    }
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,5 +1,6 @@
 /* test_lesson.c - common/lesson: its functions by themselves, and tests/lesson_probe.c, a small
  * chapter, as a program: command lines good and bad, JSON, files, signals, OpenBLAS's kernels. */
+#include "common/kernels/kernels.h"
 #include "common/lesson/internal.h"
 #include "common/parallel/resources.h"
 #include <check.h>
@@ -752,7 +753,8 @@ START_TEST(json_has_everything)
     ck_assert_ptr_nonnull(json_string_value(json_object_get(document, "version")));
     ck_assert_int_eq(json_integer_value(json_object_get(document, "seed")), 7);
     ck_assert_ptr_nonnull(machine_text(document, "cpu"));
-    ck_assert_ptr_nonnull(machine_text(document, "isa"));
+    ck_assert_str_eq(machine_text(document, "isa"), machine_text(document, "isa_best"));
+    ck_assert(json_is_false(json_object_get(json_object_get(document, "machine"), "isa_chosen")));
     ck_assert_ptr_nonnull(machine_text(document, "compiler"));
     ck_assert_ptr_nonnull(
         strstr(machine_text(document, "blas"), machine_text(document, "blas_core")));
@@ -1025,6 +1027,53 @@ START_TEST(signals_end_all_processes)
 }
 END_TEST
 
+/* ---- The kernels' instruction set ------------------------------------------------------------ */
+
+START_TEST(the_instruction_set_can_be_chosen)
+{
+    const char *best = NULL, *isa;
+    char line[256];
+    for (size_t i = 0; (isa = kernels_isa_name(i)); i++) {
+        snprintf(line, sizeof line, "FORKJOIN_ISA=%s $P -r 1 --json -", isa);
+        json_t *document = probe_json(line);
+        ck_assert_str_eq(machine_text(document, "isa"), isa);
+        ck_assert(
+            json_is_true(json_object_get(json_object_get(document, "machine"), "isa_chosen")));
+        json_decref(document);
+        snprintf(line, sizeof line, "FORKJOIN_ISA=%s $P -r 1", isa);
+        const struct outcome *outcome = shell(line);
+        snprintf(line, sizeof line, "\n  kernels    %s (FORKJOIN_ISA says so)\n", isa);
+        ck_assert_msg(strstr(outcome->output, line) != NULL, "%s", outcome->output);
+        best = isa;
+    }
+    json_t *document = probe_json("FORKJOIN_ISA= $P -r 1 --json -"); /* empty: not set */
+    ck_assert_str_eq(machine_text(document, "isa"), best);
+    json_decref(document);
+    ck_assert_ptr_null(strstr(shell("$P -r 1")->output, "FORKJOIN_ISA"));
+}
+END_TEST
+
+START_TEST(an_unknown_instruction_set_is_an_error)
+{
+    static const char *const bad[] = {
+        "v5", "x86-64-v9", "AVX2", " v3", "baseline,v3", "$(printf 'a\\nb')", "$(printf %300s x)"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char line[256];
+        snprintf(line, sizeof line, "FORKJOIN_ISA=\"%s\" $P --json $D/bad.json --help", bad[i]);
+        const struct outcome *outcome = shell(line);
+        ck_assert_msg(outcome->status == 2, "%s: status %d", bad[i], outcome->status);
+        ck_assert_msg(count_lines(outcome->errors) == 1, "%s: %s", bad[i], outcome->errors);
+        ck_assert_msg(strncmp(outcome->errors, "00_lesson_probe: FORKJOIN_ISA: '", 32) == 0, "%s",
+                      outcome->errors);
+        for (size_t level = 0; kernels_isa_name(level); level++)
+            ck_assert_msg(strstr(outcome->errors, kernels_isa_name(level)) != NULL, "%s",
+                          outcome->errors);
+        ck_assert_msg(!*outcome->output, "%s: %s", bad[i], outcome->output);
+        ck_assert_int_ne(access("bad.json", F_OK), 0);
+    }
+}
+END_TEST
+
 /* ---- OpenBLAS's kernels ---------------------------------------------------------------------- */
 
 static void expect_core(const char *environment, const char *core, const char *note)
@@ -1105,6 +1154,8 @@ static Suite *lesson_suite(void)
     tcase_add_test(programs, start_methods);
     tcase_add_test(programs, a_killed_worker_is_told_and_made_up_for);
     tcase_add_test(programs, signals_end_all_processes);
+    tcase_add_test(programs, the_instruction_set_can_be_chosen);
+    tcase_add_test(programs, an_unknown_instruction_set_is_an_error);
     tcase_add_test(programs, generic_kernels_are_replaced_if_better_ones_are_right);
     tcase_set_timeout(programs, 100);
     suite_add_tcase(suite, functions);

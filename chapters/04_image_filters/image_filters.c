@@ -209,7 +209,6 @@ int main(int argc, char **argv)
     const struct lesson_chapter chapter = {"04_image_filters",
                                            "Many pictures: normalise, blur, find edges", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    lesson_isa(lesson, kernels_isa());
     struct error error;
     if (output && input.count == 0)
         lesson_usage(lesson, "--output needs --input");

@@ -213,7 +213,6 @@ int main(int argc, char **argv)
         {0}};
     const struct lesson_chapter chapter = {"05_data_loading", "Loading data for training", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    lesson_isa(lesson, kernels_isa());
     if (work.of.batch_size > work.of.samples)
         lesson_usage(lesson, "--batch-size %zu: more than all --samples", work.of.batch_size);
     work.of.seed = lesson_seed(lesson);

@@ -197,7 +197,6 @@ int main(int argc, char **argv)
         {0}};
     const struct lesson_chapter chapter = {"06_inference", "A neural network", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    lesson_isa(lesson, kernels_isa());
     const size_t asked = work.images;
     struct lesson_workload ways[WAYS] = {
         {.name = "model_each_time",

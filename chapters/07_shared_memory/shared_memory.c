@@ -220,7 +220,6 @@ int main(int argc, char **argv)
         {"shape", "DxHxW", "rows, and sides of each", LESSON_SHAPE3, work.shape, 1, 1 << 30}, {0}};
     const struct lesson_chapter chapter = {"07_shared_memory", "Copied or shared", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    lesson_isa(lesson, kernels_isa());
     struct lesson_workload workload = {
         .name = "sum_of_squares",
         .title = "the sum of the squares of an array, a task for each row",

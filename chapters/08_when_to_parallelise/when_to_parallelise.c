@@ -220,7 +220,6 @@ int main(int argc, char **argv)
     const struct lesson_chapter chapter = {"08_when_to_parallelise",
                                            "When to parallelise: three questions", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    lesson_isa(lesson, kernels_isa());
     bool given = false, answered = false;
     for (size_t i = 0; options[i].name; i++) {
         given |= lesson_given(lesson, options[i].value);

@@ -155,7 +155,6 @@ int main(int argc, char **argv)
         "09_final_benchmark", "Three workloads in four ways, and a ladder of improvements",
         options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    lesson_isa(lesson, kernels_isa());
     const size_t on_the_ladder = ladder_images(&images); /* before --seconds makes them more */
     lesson_require(lesson, bytes_needed(&images, &product, &network));
 

@@ -11,7 +11,6 @@
  * again, and here, with as few as 9 or 144 taps, that is not little against the arithmetic.
  */
 #include "common/kernels/cnn.h"
-#include "common/kernels/isa.h"
 #include <cblas.h>
 #include <string.h>
 
@@ -57,7 +56,7 @@ size_t cnn_scratch(enum cnn_version version, size_t n)
 }
 
 /* As np.maximum: a NaN on either side stays. */
-INLINED float maximum(float a, float b)
+static inline float maximum(float a, float b)
 {
     return a > b || a != a ? a : b;
 }
@@ -86,22 +85,6 @@ static void maxpool(float *restrict out, const float *restrict x, size_t planes,
         for (size_t i = 0; i < side / 2; i++)
             out[row * (side / 2) + i] = maximum(maximum(upper[2 * i], upper[2 * i + 1]),
                                                 maximum(lower[2 * i], lower[2 * i + 1]));
-    }
-}
-
-/* logits[n][10] = features[n][1152] . weights[1152][10]. So many additions are made in double, or
- * the versions would differ by the order of them. */
-EACH_ISA static void fully_connected(float *restrict logits, const float *restrict features,
-                                     const float weights[restrict CNN_FEATURES][CNN_CLASSES],
-                                     size_t n)
-{
-    for (size_t image = 0; image < n; image++) {
-        double totals[CNN_CLASSES] = {0};
-        for (size_t f = 0; f < CNN_FEATURES; f++)
-            for (size_t k = 0; k < CNN_CLASSES; k++)
-                totals[k] += (double)features[image * CNN_FEATURES + f] * (double)weights[f][k];
-        for (size_t k = 0; k < CNN_CLASSES; k++)
-            logits[image * CNN_CLASSES + k] = (float)totals[k];
     }
 }
 
@@ -194,7 +177,7 @@ static void forward_loops(float *logits, convolve *convolve, const struct cnn_we
     convolve(maps, pooled, weights->conv2[0][0][0], n, CNN_CHANNELS2, CNN_CHANNELS1, SIDE1);
     relu(maps, n * CNN_CHANNELS2 * SIDE2 * SIDE2);
     maxpool(pooled, maps, n * CNN_CHANNELS2, SIDE2);
-    fully_connected(logits, pooled, weights->fc, n);
+    cnn_fully_connected(logits, pooled, weights->fc, n);
 }
 
 /* ---- Im2col ---------------------------------------------------------------------------------- */
@@ -244,7 +227,7 @@ static void forward_im2col(float *logits, const struct cnn_weights *weights, con
         for (size_t image = 0; image < n; image++)
             memcpy(maps + (image * CNN_CHANNELS2 + c) * place, pooled + (c * n + image) * place,
                    place * sizeof *maps);
-    fully_connected(logits, maps, weights->fc, n);
+    cnn_fully_connected(logits, maps, weights->fc, n);
 }
 
 /* ---- All of them ----------------------------------------------------------------------------- */

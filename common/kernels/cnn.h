@@ -77,4 +77,9 @@ void cnn_forward_packed(float *logits, const struct cnn_packed *packed, const fl
  * from pooled[14][14][16], channels last in both. */
 void cnn_conv2_packed(float *features, const struct cnn_packed *packed, const float *pooled);
 
+/* The last layer by itself: logits[n][10] = features[n][1152] . weights[1152][10], the sums in
+ * double. All versions but the direct one end with it. */
+void cnn_fully_connected(float *restrict logits, const float *restrict features,
+                         const float (*restrict weights)[CNN_CLASSES], size_t n);
+
 #endif

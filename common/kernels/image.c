@@ -18,13 +18,6 @@
 #include <math.h>
 #include <string.h>
 
-/* This file is compiled twice. The second time, without vector instructions, it gives other names
- * to what is in it once more, and leaves out the rest. */
-#ifdef KERNELS_SCALAR
-    #define image_edges_naive image_edges_naive_scalar
-    #define image_edges       image_edges_scalar
-#endif
-
 static int check_size(size_t height, size_t width, struct error *error)
 {
     if (height < IMAGE_MIN_SIZE || width < IMAGE_MIN_SIZE)
@@ -64,17 +57,15 @@ static void correlate(float *restrict out, const float *restrict in, const float
         }
 }
 
-#ifndef KERNELS_SCALAR
-size_t image_edges_naive_scratch(size_t height, size_t width)
+size_t ONCE(image_edges_naive_scratch)(size_t height, size_t width)
 {
     if (height < IMAGE_MIN_SIZE || width < IMAGE_MIN_SIZE)
         return 0;
     return height * width + (height - 2) * (width - 2) + 2 * (height - 4) * (width - 4);
 }
-#endif
 
-int image_edges_naive(float *edges, const float *image, float *scratch, size_t height, size_t width,
-                      struct error *error)
+int ONCE(image_edges_naive)(float *edges, const float *image, float *scratch, size_t height,
+                            size_t width, struct error *error)
 {
     static const float gauss[3][3] = {{1 / 16.f, 2 / 16.f, 1 / 16.f},
                                       {2 / 16.f, 4 / 16.f, 2 / 16.f},
@@ -213,8 +204,8 @@ INLINED void fused_edges(float *edges, const float *image, size_t height, size_t
     filter_image(edges, image, all.mean, deviation(all), height, width);
 }
 
-EACH_ISA int image_edges(float *edges, const float *image, size_t height, size_t width,
-                         struct error *error)
+int EACH_ISA(image_edges)(float *edges, const float *image, size_t height, size_t width,
+                          struct error *error)
 {
     if (check_size(height, width, error))
         return -1;
@@ -222,9 +213,8 @@ EACH_ISA int image_edges(float *edges, const float *image, size_t height, size_t
     return 0;
 }
 
-#ifndef KERNELS_SCALAR
-EACH_ISA int image_edges_batch(float *edges, const float *images, size_t n, size_t height,
-                               size_t width, struct error *error)
+int EACH_ISA(image_edges_batch)(float *edges, const float *images, size_t n, size_t height,
+                                size_t width, struct error *error)
 {
     if (check_size(height, width, error))
         return -1;
@@ -234,12 +224,11 @@ EACH_ISA int image_edges_batch(float *edges, const float *images, size_t n, size
     return 0;
 }
 
-EACH_ISA int image_edges_given(float *edges, const float *image, double mean, double std,
-                               size_t height, size_t width, struct error *error)
+int EACH_ISA(image_edges_given)(float *edges, const float *image, double mean, double std,
+                                size_t height, size_t width, struct error *error)
 {
     if (check_size(height, width, error))
         return -1;
     filter_image(edges, image, mean, std, height, width);
     return 0;
 }
-#endif

@@ -1,27 +1,86 @@
-/* isa.h - private to the kernels: one program, several instruction sets.
+/* isa.h - private to the kernels: one source, several instruction sets, one of them in use.
  *
- * A function marked EACH_ISA is compiled once for each of the x86-64 levels below; the dynamic
- * linker chooses the best one that the processor knows when the program starts. Functions it
- * calls must be INLINED into it, or they stay compiled for the oldest processor. Both are no more
- * than attributes: elsewhere, and under the sanitizers (which are not ready when the dynamic
- * linker chooses), the compiler's own target is used. So it is in a file that is compiled a second
- * time without vector instructions (KERNELS_SCALAR, see image.c).
+ * Meson compiles the files that have fast kernels once for each level of the architecture: `base`,
+ * what each of its processors can do, and for x86-64 also `v3` (AVX2 and FMA: vectors of 8 floats)
+ * and `v4` (AVX-512: 16). A kernel that is defined as
+ *     double EACH_ISA(sum)(const float *x, size_t n)
+ * becomes sum_base, sum_v3 and sum_v4. isa.c defines the `sum` that everybody calls, which passes
+ * each call on to the level in use. Another fast kernel takes two things: EACH_ISA about its name,
+ * and a line in FAST_KERNELS. Functions that it calls are static, best INLINED; whatever else in
+ * its file is public, the naive references above all, is marked ONCE and exists for `base` only.
+ *
+ * image.c is compiled for a level `scalar` as well, without vector instructions. It is never in
+ * use: image_edges_scalar and image_edges_naive_scalar are called by these names.
  */
 #ifndef KERNELS_ISA_H
 #define KERNELS_ISA_H
 
-#include <features.h>
+#include "common/kernels/cnn.h"
+#include "common/kernels/kernels.h"
+#include "common/kernels/roof.h"
 
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) &&       \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(KERNELS_SCALAR)
-    #define KERNELS_CLONED 1
-    #define EACH_ISA       __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+/* KERNEL(result, name, parameters, arguments); the declarations for all others are in kernels.h and
+ * cnn.h. */
+#define FAST_KERNELS(KERNEL)                                                                       \
+    KERNEL(double, sum, (const float *x, size_t n), (x, n))                                        \
+    KERNEL(double, sum_of_squares, (const float *x, size_t n), (x, n))                             \
+    KERNEL(double, sum_of_squares_float, (const float *x, size_t n), (x, n))                       \
+    KERNEL(uint64_t, read_all, (const float *x, size_t n), (x, n))                                 \
+    KERNEL(float, fma_chain, (float factor, size_t lanes, size_t rounds), (factor, lanes, rounds)) \
+    KERNEL(void, square_roots, (float *restrict roots, const float *restrict x, size_t n),         \
+           (roots, x, n))                                                                          \
+    KERNEL(void, copy_all, (float *restrict copy, const float *restrict x, size_t n),              \
+           (copy, x, n))                                                                           \
+    KERNEL(int, image_edges,                                                                       \
+           (float *edges, const float *image, size_t height, size_t width, struct error *error),   \
+           (edges, image, height, width, error))                                                   \
+    KERNEL(int, image_edges_given,                                                                 \
+           (float *edges, const float *image, double mean, double std, size_t height,              \
+            size_t width, struct error *error),                                                    \
+           (edges, image, mean, std, height, width, error))                                        \
+    KERNEL(int, image_edges_batch,                                                                 \
+           (float *edges, const float *images, size_t n, size_t height, size_t width,              \
+            struct error *error),                                                                  \
+           (edges, images, n, height, width, error))                                               \
+    KERNEL(void, clip_normalise, (float *out, const float *x, size_t n, int rounds),               \
+           (out, x, n, rounds))                                                                    \
+    KERNEL(void, augment,                                                                          \
+           (float *out, const float *image, const uint64_t *words, size_t height, size_t width),   \
+           (out, image, words, height, width))                                                     \
+    KERNEL(void, cnn_forward_packed,                                                               \
+           (float *logits, const struct cnn_packed *packed, const float *images, size_t n),        \
+           (logits, packed, images, n))                                                            \
+    KERNEL(void, cnn_conv2_packed,                                                                 \
+           (float *features, const struct cnn_packed *packed, const float *pooled),                \
+           (features, packed, pooled))                                                             \
+    KERNEL(void, cnn_fully_connected,                                                              \
+           (float *restrict logits, const float *restrict features,                                \
+            const float(*restrict weights)[CNN_CLASSES], size_t n),                                \
+           (logits, features, weights, n))
+
+/* name_level, for the KERNELS_LEVEL that the file is compiled for */
+#define EACH_ISA(name)         ISA_JOIN(name, KERNELS_LEVEL)
+#define ISA_JOIN(name, level)  ISA_JOIN_(name, level)
+#define ISA_JOIN_(name, level) name##_##level
+
+/* Where it is not `base`: nowhere, or under another name. (Here `static` stands behind the type, so
+ * a function that returns a pointer would have to be in another file.) */
+#if defined KERNELS_BASE
+    #define ONCE(name) name
+#elif defined KERNELS_SCALAR
+    #define ONCE(name) EACH_ISA(name)
 #else
-    #define KERNELS_CLONED 0
-    #define EACH_ISA
+    #define ONCE(name) static __attribute__((unused)) EACH_ISA(name)
 #endif
 
 #define INLINED static inline __attribute__((always_inline))
+
+/* So that a definition that does not fit its line in FAST_KERNELS is an error. */
+#ifdef KERNELS_LEVEL
+    /* NOLINTNEXTLINE(bugprone-macro-parentheses): parameters have theirs */
+    #define ISA_DECLARE(result, name, parameters, arguments) result EACH_ISA(name) parameters;
+FAST_KERNELS(ISA_DECLARE)
+#endif
 
 /* Asks for the cache lines of `bytes` bytes that lie `ahead` bytes further on. The processor
  * fetches ahead by itself, but stops at the end of each page, and the more instructions there are

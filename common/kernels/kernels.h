@@ -3,6 +3,10 @@
  * Outputs first, inputs next, sizes last. Where there is a fast version, the one that ends in
  * _naive is its readable reference: one step after the other, as the formula is written; a test
  * holds the two together. No kernel allocates, prints, forks or keeps state.
+ *
+ * The fast versions exist once for each instruction set that the compiler knows for the
+ * architecture; from the start of a program on, the best that the machine can do is in use. How
+ * they come about is told in isa.h.
  */
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H
@@ -11,8 +15,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The instruction set the fast kernels run with on this machine: "x86-64-v4", "aarch64", ... */
+/* The instruction set in use: "x86-64", "x86-64-v3" (AVX2, FMA), "x86-64-v4" (AVX-512); elsewhere
+ * there is one, "aarch64" for example. */
 const char *kernels_isa(void);
+
+/* Those that the machine can do, from the lowest (0) on; NULL past the last. */
+const char *kernels_isa_name(size_t level);
+
+/* Chooses one of them by its name, or in short: "v3"; "baseline" is the lowest. Returns 0, or -1
+ * with ERROR_INVALID and a message that lists them. To be called before there are threads;
+ * processes that share a computation must make the same choice. With another instruction set a
+ * result may differ in its last bits: FMA rounds once where two instructions round twice. */
+int kernels_use_isa(const char *name, struct error *error);
 
 /* Sum of x[n], accumulated in double; by the fast version in an order that depends on n only. */
 double sum_naive(const float *x, size_t n);

@@ -34,7 +34,7 @@ INLINED float clip(float x)
     return x < -CLIP ? -CLIP : x;
 }
 
-void clip_normalise_naive(float *out, const float *x, size_t n, int rounds)
+void ONCE(clip_normalise_naive)(float *out, const float *x, size_t n, int rounds)
 {
     normalise(out, x, n);
     for (int round = 0; round < rounds; round++) {
@@ -101,7 +101,7 @@ INLINED struct statistics clip_all(float *out, const float *x, struct line line,
         .n = (double)n, .mean = sum / (double)n, .squares = square - sum * sum / (double)n};
 }
 
-EACH_ISA void clip_normalise(float *out, const float *x, size_t n, int rounds)
+void EACH_ISA(clip_normalise)(float *out, const float *x, size_t n, int rounds)
 {
     if (n == 0)
         return;
@@ -119,7 +119,7 @@ EACH_ISA void clip_normalise(float *out, const float *x, size_t n, int rounds)
 
 /* ---- Augment --------------------------------------------------------------------------------- */
 
-size_t augment_words(size_t height, size_t width)
+size_t ONCE(augment_words)(size_t height, size_t width)
 {
     return 1 + height * width;
 }
@@ -138,8 +138,8 @@ INLINED float noise(uint64_t bits)
     return (float)((int32_t)total - 131070) * (float)(0.1 * 1.7320508075688772 / 65536);
 }
 
-EACH_ISA void augment(float *out, const float *image, const uint64_t *words, size_t height,
-                      size_t width)
+void EACH_ISA(augment)(float *out, const float *image, const uint64_t *words, size_t height,
+                       size_t width)
 {
     const ptrdiff_t h = (ptrdiff_t)height, w = (ptrdiff_t)width;
     const ptrdiff_t down = move_by(words[0], height / 16),

@@ -13,7 +13,7 @@
 
 #define LANES 32UL
 
-double sum_naive(const float *x, size_t n)
+double ONCE(sum_naive)(const float *x, size_t n)
 {
     double total = 0;
     for (size_t i = 0; i < n; i++)
@@ -28,7 +28,7 @@ INLINED void add_to_lanes(double *restrict lanes, const float *restrict x)
         lanes[lane] += (double)x[lane];
 }
 
-EACH_ISA double sum(const float *x, size_t n)
+double EACH_ISA(sum)(const float *x, size_t n)
 {
     double lanes[LANES] = {0};
     const size_t whole = n - n % LANES;
@@ -49,7 +49,7 @@ EACH_ISA double sum(const float *x, size_t n)
     return lanes[0];
 }
 
-double sum_of_squares_naive(const float *x, size_t n)
+double ONCE(sum_of_squares_naive)(const float *x, size_t n)
 {
     double total = 0;
     for (size_t i = 0; i < n; i++)
@@ -83,7 +83,7 @@ INLINED void add_two_streams(double *restrict first, double *restrict second,
     }
 }
 
-EACH_ISA double sum_of_squares(const float *x, size_t n)
+double EACH_ISA(sum_of_squares)(const float *x, size_t n)
 {
     double first[LANES] = {0}, second[LANES] = {0};
     size_t done = 0;
@@ -110,7 +110,7 @@ EACH_ISA double sum_of_squares(const float *x, size_t n)
 
 /* C does not let the compiler change the order of additions in float, so this stays the chain of
  * single additions that it is. */
-double sum_of_squares_float_naive(const float *x, size_t n)
+double ONCE(sum_of_squares_float_naive)(const float *x, size_t n)
 {
     float total = 0;
     for (size_t i = 0; i < n; i++)
@@ -127,7 +127,7 @@ INLINED void add_float_squares(float *restrict lanes, const float *restrict x)
         lanes[lane] += x[lane] * x[lane];
 }
 
-EACH_ISA double sum_of_squares_float(const float *x, size_t n)
+double EACH_ISA(sum_of_squares_float)(const float *x, size_t n)
 {
     float lanes[FLOAT_LANES] = {0};
     const size_t whole = n - n % FLOAT_LANES;
@@ -146,7 +146,7 @@ EACH_ISA double sum_of_squares_float(const float *x, size_t n)
 }
 
 /* (total - next) + square is what the addition lost where the total was the larger of the two. */
-double sum_of_squares_exact(const float *x, size_t n)
+double ONCE(sum_of_squares_exact)(const float *x, size_t n)
 {
     double total = 0, lost = 0;
     for (size_t i = 0; i < n; i++) {
@@ -157,7 +157,7 @@ double sum_of_squares_exact(const float *x, size_t n)
     return isfinite(lost) ? total + lost : total; /* infinity - infinity is lost for nothing */
 }
 
-double product_sum_naive(float *product, const float *x, size_t order)
+double ONCE(product_sum_naive)(float *product, const float *x, size_t order)
 {
     for (size_t i = 0; i < order; i++)
         for (size_t j = 0; j < order; j++) {
@@ -169,7 +169,7 @@ double product_sum_naive(float *product, const float *x, size_t order)
     return sum_naive(product, order * order);
 }
 
-double product_sum(float *product, const float *x, size_t order)
+double ONCE(product_sum)(float *product, const float *x, size_t order)
 {
     if (order == 0) /* BLAS takes a leading dimension of 0 for a mistake */
         return 0;
@@ -179,8 +179,8 @@ double product_sum(float *product, const float *x, size_t order)
     return sum(product, order * order);
 }
 
-void product_naive(double *restrict product, const double *a, const double *b, size_t rows,
-                   size_t inner, size_t columns)
+void ONCE(product_naive)(double *restrict product, const double *a, const double *b, size_t rows,
+                         size_t inner, size_t columns)
 {
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < columns; j++) {
@@ -191,8 +191,8 @@ void product_naive(double *restrict product, const double *a, const double *b, s
         }
 }
 
-void product(double *restrict product, const double *a, const double *b, size_t rows, size_t inner,
-             size_t columns)
+void ONCE(product)(double *restrict product, const double *a, const double *b, size_t rows,
+                   size_t inner, size_t columns)
 {
     if (rows == 0 || columns == 0) /* BLAS takes a leading dimension of 0 for a mistake */
         return;

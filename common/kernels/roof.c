@@ -23,7 +23,7 @@ INLINED void add_words(uint64_t *restrict lanes, const word *restrict words, siz
         lanes[lane] += words[lane];
 }
 
-EACH_ISA uint64_t read_all(const float *x, size_t n)
+uint64_t EACH_ISA(read_all)(const float *x, size_t n)
 {
     const word *const words = (const word *)(const void *)x;
     uint64_t first[LANES] = {0}, second[LANES] = {0}, last = 0;
@@ -50,7 +50,7 @@ EACH_ISA uint64_t read_all(const float *x, size_t n)
 /* An FMA takes 4 cycles and 2 begin in each: 8 chains at least; 16 registers at most. */
 #define CHAINS ((size_t)12)
 
-const size_t fma_chain_lanes[FMA_CHAIN_WIDTHS] = {CHAINS * 4, CHAINS * 8, CHAINS * 16};
+const size_t ONCE(fma_chain_lanes)[FMA_CHAIN_WIDTHS] = {CHAINS * 4, CHAINS * 8, CHAINS * 16};
 
 /* Where this is inlined `width` is a constant, and each chain has a register of that many lanes. */
 INLINED float chains(float factor, size_t width, size_t rounds)
@@ -72,14 +72,14 @@ INLINED float chains(float factor, size_t width, size_t rounds)
     return total;
 }
 
-EACH_ISA float fma_chain(float factor, size_t lanes, size_t rounds)
+float EACH_ISA(fma_chain)(float factor, size_t lanes, size_t rounds)
 {
     return lanes == CHAINS * 4   ? chains(factor, 4, rounds)
            : lanes == CHAINS * 8 ? chains(factor, 8, rounds)
                                  : chains(factor, 16, rounds);
 }
 
-EACH_ISA void square_roots(float *restrict roots, const float *restrict x, size_t n)
+void EACH_ISA(square_roots)(float *restrict roots, const float *restrict x, size_t n)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
@@ -87,7 +87,7 @@ EACH_ISA void square_roots(float *restrict roots, const float *restrict x, size_
 }
 
 /* In pieces, each after a prefetch of what follows: a plain loop would be turned into memcpy. */
-EACH_ISA void copy_all(float *restrict copy, const float *restrict x, size_t n)
+void EACH_ISA(copy_all)(float *restrict copy, const float *restrict x, size_t n)
 {
     const size_t whole = n - n % LANES;
     for (size_t i = 0; i < whole; i += LANES) {

@@ -75,15 +75,20 @@ bool blas_is_right(void);
 
 struct machine {
     char cpu[128];
-    int cores;         /* that this process may use */
-    int machine_cores; /* hardware threads of the machine */
-    double quota;      /* the cgroup's, in cores; INFINITY if there is none */
-    const char *isa;
+    int cores;                  /* that this process may use */
+    int machine_cores;          /* hardware threads of the machine */
+    double quota;               /* the cgroup's, in cores; INFINITY if there is none */
+    const char *isa, *best_isa; /* the kernels' in use, and the best that the machine can do */
+    bool isa_chosen;            /* by FORKJOIN_ISA */
     char compiler[64];
     int openmp;         /* _OPENMP, 0 if the program was compiled without */
     int openmp_threads; /* a team of 2 really got this many */
     char blas[64];      /* "OpenBLAS 0.3.21" */
 };
+
+/* Before there are threads and processes: what FORKJOIN_ISA says, or else the best. Ends the
+ * program if the machine cannot do it. */
+void machine_choose_isa(struct lesson *lesson);
 
 /* After pool_startup, because it enters an OpenMP region. */
 void machine_inspect(struct machine *machine);

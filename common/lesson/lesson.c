@@ -132,6 +132,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     lesson.last_measured = &lesson.measured;
     lesson.last_conclusion = &lesson.conclusions;
     occupy_standard_streams();
+    machine_choose_isa(&lesson);
     if (!pool_is_spawned_worker())
         environment_prepare(argv);
     if (pool_startup(&error))
@@ -183,11 +184,6 @@ int lesson_end(struct lesson *lesson)
 }
 
 /* ---- What the common options say ------------------------------------------------------------- */
-
-void lesson_isa(struct lesson *lesson, const char *isa)
-{
-    lesson->machine.isa = isa;
-}
 
 uint32_t lesson_seed(const struct lesson *lesson)
 {

@@ -63,8 +63,9 @@ struct lesson_chapter {
     const struct lesson_option *options;
 };
 
-/* The first statement of main. Starts the pool's helper process (before the program has threads of
- * its own) and reads the command line. Never returns NULL. */
+/* The first statement of main. Chooses the instruction set of the kernels that FORKJOIN_ISA names,
+ * in workers as well, starts the pool's helper process (before the program has threads of its own)
+ * and reads the command line. Never returns NULL. */
 struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *chapter);
 
 /* The last statement: `return lesson_end(lesson)`. Writes --json and --csv, frees everything.
@@ -79,10 +80,6 @@ uint32_t lesson_seed(const struct lesson *lesson);
 const int *lesson_workers(const struct lesson *lesson, size_t *count);
 int lesson_cores(const struct lesson *lesson); /* that this process may use */
 bool lesson_runs(const struct lesson *lesson, enum lesson_mode mode); /* was it asked for? */
-
-/* For the banner: the instruction set of the chapter's kernels, kernels_isa(), if it uses any.
- * Without it the banner names what the processor has. */
-void lesson_isa(struct lesson *lesson, const char *isa);
 
 /* Was the chapter's option with this value on the command line? */
 bool lesson_given(const struct lesson *lesson, const void *value);

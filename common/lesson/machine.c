@@ -1,3 +1,4 @@
+#include "common/kernels/kernels.h"
 #include "common/lesson/internal.h"
 #include "common/parallel/resources.h"
 #include <cblas.h>
@@ -38,24 +39,17 @@ static void inspect_processor(struct machine *machine)
     hwloc_topology_destroy(topology);
 }
 
-/* The level of the x86-64 psABI that the processor reaches, or the architecture. */
-static const char *processor_isa(void)
+void machine_choose_isa(struct lesson *lesson)
 {
-#if defined __x86_64__
-    const struct cpu_features features = cpu_features();
-    const bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
-    const bool v3 =
-        v2 && features.avx2_fma && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-    return v3 && features.avx512 ? "x86-64-v4" : v3 ? "x86-64-v3" : v2 ? "x86-64-v2" : "x86-64";
-#elif defined __aarch64__
-    return "aarch64";
-#elif defined __riscv
-    return "riscv";
-#elif defined __powerpc64__
-    return "ppc64";
-#else
-    return "other";
-#endif
+    struct machine *machine = &lesson->machine;
+    const char *wanted = getenv("FORKJOIN_ISA");
+    struct error error;
+    for (size_t i = 0; kernels_isa_name(i); i++)
+        machine->best_isa = kernels_isa_name(i);
+    machine->isa_chosen = wanted && *wanted;
+    if (machine->isa_chosen && kernels_use_isa(wanted, &error))
+        lesson_usage(lesson, "FORKJOIN_ISA: %s", error.message);
+    machine->isa = kernels_isa();
 }
 
 /* Asked of a real team, since a compiler flag, a limit or a setting may each turn OpenMP off. */
@@ -71,7 +65,6 @@ void machine_inspect(struct machine *machine)
 {
     inspect_cores(machine);
     inspect_processor(machine);
-    machine->isa = processor_isa();
 #if defined __clang__
     snprintf(machine->compiler, sizeof machine->compiler, "clang %d.%d.%d", __clang_major__,
              __clang_minor__, __clang_patchlevel__);
@@ -138,7 +131,9 @@ void machine_banner(struct lesson *lesson)
     lesson_print(lesson, "  cores      %d usable of %d", machine->cores, machine->machine_cores);
     if (ceil(machine->quota) <= machine->cores)
         lesson_print(lesson, " (the cgroup's quota is %.3g)", machine->quota);
-    lesson_print(lesson, ": %s, %s\n", machine->cpu, machine->isa);
+    lesson_print(lesson, ": %s, %s\n", machine->cpu, machine->best_isa);
+    if (machine->isa_chosen)
+        lesson_print(lesson, "  kernels    %s (FORKJOIN_ISA says so)\n", machine->isa);
     print_workers(lesson);
     lesson_print(lesson, "  compiler   %s\n", machine->compiler);
     print_openmp(lesson);

@@ -327,6 +327,7 @@ START_TEST(an_image_below_5x5_is_refused)
         ck_assert_int_eq(image_edges_batch(edges, image, 1, height, width, &error), -1);
         ck_assert_int_eq(error.code, ERROR_INVALID);
         ck_assert_int_eq(image_edges_batch(edges, image, 0, height, width, NULL), -1);
+        ck_assert_int_eq(image_edges_parallel(edges, image, height, width, 2, NULL), -1);
         ck_assert_uint_eq(image_edges_naive_scratch(height, width), 0);
         for (size_t j = 0; j < COUNT(edges); j++)
             ck_assert_float_eq(edges[j], 7);
@@ -390,6 +391,34 @@ START_TEST(a_batch_gives_the_edges_of_each_image)
             fenced_destroy(&batch);
             fenced_destroy(&images);
         }
+}
+END_TEST
+
+/* To the last bit, however many threads there are, in one block of statistics or several. */
+START_TEST(threads_give_the_edges_of_one)
+{
+    static const size_t sizes[][2] = {{5, 5},     {5, 70000}, {70000, 5},  {9, 20000},
+                                      {300, 900}, {513, 511}, {600, 1000}, {1031, 1033}};
+    for (size_t j = 0; j < COUNT(sizes); j++) {
+        const size_t height = sizes[j][0], width = sizes[j][1];
+        const size_t n = (height - 4) * (width - 4);
+        struct fenced image = fenced_create(height * width, j % 2);
+        struct fenced edges = fenced_create(n, j % 2);
+        float *const expected = allocate(n, sizeof *expected);
+        for (size_t i = 0; i < height * width; i++)
+            image.data[i] = (float)(1e3 * (double)(j % 3) + normal());
+        ck_assert_int_eq(image_edges(expected, image.data, height, width, NULL), 0);
+        for (int threads = -1; threads <= 8; threads++) {
+            memset(edges.data, 0xff, n * sizeof *expected);
+            ck_assert_int_eq(
+                image_edges_parallel(edges.data, image.data, height, width, threads, NULL), 0);
+            ck_assert_msg(memcmp(edges.data, expected, n * sizeof *expected) == 0,
+                          "%zux%zu differs with %d threads", height, width, threads);
+        }
+        free(expected);
+        fenced_destroy(&edges);
+        fenced_destroy(&image);
+    }
 }
 END_TEST
 
@@ -869,6 +898,7 @@ static Suite *kernels_suite(const char *isa)
     tcase_add_test(image, an_image_below_5x5_is_refused);
     tcase_add_test(image, edges_do_not_depend_on_the_address);
     tcase_add_test(image, a_batch_gives_the_edges_of_each_image);
+    tcase_add_test(image, threads_give_the_edges_of_one);
     suite_add_tcase(suite, image);
 
     tcase_add_test(reduce, sum_agrees_with_long_double);

@@ -224,6 +224,40 @@ int EACH_ISA(image_edges_batch)(float *edges, const float *images, size_t n, siz
     return 0;
 }
 
+/* Blocks of the image side by side for mean and deviation, joined in their order; then a band of
+ * rows of edges for each thread. Threads that are there for less than BAND_PIXELS cost more than
+ * they bring. Both loops are dealt out alike from call to call, so a thread finds its part in its
+ * cache. */
+#define BAND_PIXELS ((size_t)1 << 16)
+
+int EACH_ISA(image_edges_parallel)(float *edges, const float *image, size_t height, size_t width,
+                                   int threads, struct error *error)
+{
+    if (check_size(height, width, error))
+        return -1;
+    const size_t pixels = height * width, most = pixels / BAND_PIXELS + 1;
+    const int team = threads < 1 ? 1 : (size_t)threads < most ? threads : (int)most;
+    const size_t rows = height - 4, columns = width - 4, bands = (size_t)team;
+    struct statistics all = {0};
+#pragma omp parallel num_threads(team) if (team > 1)
+    {
+#pragma omp for schedule(static, 1) ordered
+        for (size_t at = 0; at < pixels; at += STATISTICS_BLOCK) {
+            const struct statistics block = block_at(image, pixels, at);
+#pragma omp ordered
+            all = at == 0 ? block : join_statistics(all, block);
+        }
+#pragma omp for schedule(static, 1)
+        for (size_t band = 0; band < bands; band++) {
+            const size_t first = rows * band / bands, next = rows * (band + 1) / bands;
+            if (first < next)
+                filter_image(edges + first * columns, image + first * width, all.mean,
+                             deviation(all), next - first + 4, width);
+        }
+    }
+    return 0;
+}
+
 int EACH_ISA(image_edges_given)(float *edges, const float *image, double mean, double std,
                                 size_t height, size_t width, struct error *error)
 {

@@ -42,6 +42,10 @@
            (float *edges, const float *images, size_t n, size_t height, size_t width,              \
             struct error *error),                                                                  \
            (edges, images, n, height, width, error))                                               \
+    KERNEL(int, image_edges_parallel,                                                              \
+           (float *edges, const float *image, size_t height, size_t width, int threads,            \
+            struct error *error),                                                                  \
+           (edges, image, height, width, threads, error))                                          \
     KERNEL(void, clip_normalise, (float *out, const float *x, size_t n, int rounds),               \
            (out, x, n, rounds))                                                                    \
     KERNEL(void, augment,                                                                          \

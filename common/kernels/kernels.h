@@ -100,6 +100,11 @@ int image_edges_given(float *edges, const float *image, double mean, double std,
 int image_edges_batch(float *edges, const float *images, size_t n, size_t height, size_t width,
                       struct error *error);
 
+/* The same for one large image, by up to so many OpenMP threads (fewer for a small image); the same
+ * bits whatever their number. */
+int image_edges_parallel(float *edges, const float *image, size_t height, size_t width, int threads,
+                         struct error *error);
+
 /* image_edges_naive and image_edges once more, compiled without vector instructions: what the
  * better algorithm brings by itself. (image_edges_naive has vector instructions wherever the
  * compiler found a place for them.) */

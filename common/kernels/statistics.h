@@ -15,6 +15,7 @@
 
 #define STATISTICS_LANES 64
 #define STATISTICS_CHUNK 2048
+#define STATISTICS_BLOCK ((size_t)1 << 18) /* that does not look at the values before it */
 
 struct statistics {
     double n, mean, squares; /* squares: sum of (x - mean)^2 */
@@ -76,21 +77,41 @@ INLINED double deviation(struct statistics all)
     return all.squares < 0 ? 0 : sqrt(all.squares / all.n);
 }
 
-/* Of x[n], n at least 1. */
-INLINED struct statistics image_statistics(const float *image, size_t pixels)
+/* Of all values before and the next ones together. */
+INLINED struct statistics join_statistics(struct statistics all, struct statistics next)
 {
-    const size_t first = pixels < STATISTICS_CHUNK ? pixels : STATISTICS_CHUNK;
-    struct statistics all = chunk_statistics(image, first, image[0]);
-    all = chunk_statistics(image, first, (float)all.mean); /* again, from a better pivot */
+    const double step = next.mean - all.mean, joined = all.n + next.n;
+    all.squares += next.squares + step * step * all.n * next.n / joined;
+    all.mean += step * next.n / joined;
+    all.n = joined;
+    return all;
+}
 
-    for (size_t at = first; at < pixels; at += STATISTICS_CHUNK) {
-        const size_t n = pixels - at < STATISTICS_CHUNK ? pixels - at : STATISTICS_CHUNK;
-        const struct statistics next = chunk_statistics(image + at, n, (float)all.mean);
-        const double step = next.mean - all.mean, joined = all.n + next.n;
-        all.squares += next.squares + step * step * all.n * next.n / joined;
-        all.mean += step * next.n / joined;
-        all.n = joined;
-    }
+/* Of x[n], n at least 1 and at most STATISTICS_BLOCK. */
+INLINED struct statistics block_statistics(const float *x, size_t n)
+{
+    const size_t first = n < STATISTICS_CHUNK ? n : STATISTICS_CHUNK;
+    struct statistics all = chunk_statistics(x, first, x[0]);
+    all = chunk_statistics(x, first, (float)all.mean); /* again, from a better pivot */
+    for (size_t at = first; at < n; at += STATISTICS_CHUNK)
+        all = join_statistics(
+            all, chunk_statistics(x + at, n - at < STATISTICS_CHUNK ? n - at : STATISTICS_CHUNK,
+                                  (float)all.mean));
+    return all;
+}
+
+/* Of the block that begins at `at`. */
+INLINED struct statistics block_at(const float *x, size_t n, size_t at)
+{
+    return block_statistics(x + at, n - at < STATISTICS_BLOCK ? n - at : STATISTICS_BLOCK);
+}
+
+/* Of x[n], n at least 1. Blocks could as well be done side by side, and joined in this order. */
+INLINED struct statistics image_statistics(const float *x, size_t n)
+{
+    struct statistics all = block_at(x, n, 0);
+    for (size_t at = STATISTICS_BLOCK; at < n; at += STATISTICS_BLOCK)
+        all = join_statistics(all, block_at(x, n, at));
     return all;
 }
 

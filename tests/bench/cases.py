@@ -62,9 +62,8 @@ def roof_fma(flops):
 
 def image(name, height, width, threads, large):
     pixels, edges = height * width, (height - 4) * (width - 4)
-    one = 1 if threads > 1 else None
     contenders = [
-        Contender("forkjoin" + (", 1 thread" if one else ""), OURS, "image_edges", threads=one),
+        Contender("forkjoin", OURS, "image_edges"),
         Contender("forkjoin, filters alone", OURS, "image_edges_given", flops=15 * edges),
         Contender("forkjoin, naive", OURS, "image_edges_naive", threads=1),
         Contender("OpenCV, four calls", "opencv", "stages"),
@@ -74,6 +73,8 @@ def image(name, height, width, threads, large):
         Contender("SciPy, ndimage", "scipy", "ndimage"),
         Contender("roof: copy the image", "roof", "roof_copy", size=(pixels, 0), roof=True) if large
         else Contender("roof: square roots", "roof", "roof_roots", size=(edges, 0), roof=True)]
+    if threads > 1:
+        contenders.insert(1, Contender("forkjoin, 1 thread", OURS, "image_edges", threads=1))
     return Case(name, "image", (height, width), threads,
                 f"normalise, blur, Sobel, magnitude of {height}x{width} float32",
                 15 * edges + 4 * pixels, "15 a pixel of the result and 4 a pixel of the image, for "

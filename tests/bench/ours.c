@@ -79,7 +79,7 @@ static int image_naive_begin(struct task *task)
 static void image_call(struct task *task)
 {
     const struct work *const work = task->own;
-    image_edges(work->out, work->x, task->size[0], task->size[1], NULL);
+    image_edges_parallel(work->out, work->x, task->size[0], task->size[1], task->threads, NULL);
 }
 
 /* Over threads: a band of rows of the result for each; the image's bands overlap by four rows. */

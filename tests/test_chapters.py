@@ -656,9 +656,14 @@ class Faults(ChapterTest):
     disturbed = True
 
     def setUp(self):
+        """What meets faults is the same in all chapters: the first one is tried most."""
         super().setUp()
-        if SHORT and self.stem != "01_pool_map":
-            self.skipTest("FORKJOIN_SHORT: what fails is the same for all chapters, see the first")
+        first = self.stem == "01_pool_map"
+        if SHORT and not first:
+            self.skipTest("FORKJOIN_SHORT: the first chapter is enough")
+        self.methods = ("forkserver", "fork", "spawn") if first else ("forkserver",)
+        self.moments = (((True, 0.02), (True, 0.4), (False, 0.2), (False, 1.5)) if first
+                        else ((True, 0.4), (False, 0.2)))
 
     def test_full_standard_output(self):
         for options in ([], ["--json=-"], ["--csv=-"]):
@@ -758,7 +763,7 @@ class Faults(ChapterTest):
     def test_interrupt(self):
         """Ctrl-C (the whole group) and a signal to the main process alone, at several moments."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            for group, after in ((True, 0.02), (True, 0.4), (False, 0.2), (False, 1.5)):
+            for group, after in self.moments:
                 with self.subTest(signal=number.name, group=group, after=after):
                     process = self.start(*self.options(1000), "--save", self.path("out"), "--json",
                                          self.path("a.json"))
@@ -786,7 +791,7 @@ class Faults(ChapterTest):
         return wait_until(found, 2) or self.wait_for_workers(process)[1][0]
 
     def test_interrupt_with_workers(self):
-        for method in ("forkserver", "fork", "spawn"):
+        for method in self.methods:
             with self.subTest(method=method):
                 process = self.start(*self.options(1000), "--mode=processes", f"--start-method={method}")
                 self.wait_for_workers(process)
@@ -796,7 +801,7 @@ class Faults(ChapterTest):
                 self.assert_no_process_left()
 
     def test_main_process_killed(self):
-        for method in ("forkserver", "fork", "spawn"):
+        for method in self.methods:
             with self.subTest(method=method):
                 process = self.start(*self.options(1000), "--mode=processes", f"--start-method={method}")
                 self.wait_for_workers(process)
@@ -809,7 +814,7 @@ class Faults(ChapterTest):
         """The run ends with the right results or a clear error; it never hangs. Of a worker that
         had nothing to do at that moment nothing needs to be said, of one that computed it must."""
         told = ""
-        for method in ("forkserver", "fork", "spawn"):
+        for method in self.methods:
             with self.subTest(method=method):
                 process = self.start(*self.options(4), "--json=-",
                                      "--mode=processes", f"--start-method={method}")
@@ -818,7 +823,8 @@ class Faults(ChapterTest):
                     time.sleep(0.25)  # until the program is in the midst of its work
                     kill(self.wait_for_busy_worker(process))
                 told += self.assert_right_or_clear(process)
-        self.assertRegex(told, r"worker \d+", "six workers were killed, and nothing was said")
+        if len(self.methods) > 1:  # among six at least one was computing
+            self.assertRegex(told, r"worker \d+", "six workers were killed, and nothing was said")
 
     def test_all_workers_killed(self):
         process = self.start(*self.options(4), "--json=-",

@@ -77,7 +77,7 @@ def _c(lines, name):
             end = next(i for i in range(begin, len(lines)) if not lines[i].endswith("\\"))
         elif re.match(rf"[a-z_][^=;(]*\b{word}(\[.*\])?( = .*|;.*)$", line):  # a variable
             end = next(i for i in range(begin, len(lines)) if ";" in lines[i])
-        elif re.match(rf"[A-Za-z_][^=;]*\b{word}\(", line):  # a function
+        elif re.match(rf"[A-Za-z_][^=;]*\b{word}\)?\(", line):  # a function, or MACRO(function)
             end = next(i for i in range(begin, len(lines)) if re.match(r"\{|.*[;}]$", lines[i]))
             if lines[end] == "{":
                 end = next(i for i in range(end, len(lines)) if lines[i].startswith("}"))

@@ -14,7 +14,7 @@
  *   - the product: BLAS has threads of its own. What is left for processes to win, and what does
  *     it cost to send them the matrices?
  *   - the ladder: which step was the largest, which the smallest? The notebook's order is
- * algorithm, vectorise, batch, parallel. Was it that here?
+ *     algorithm, vectorise, batch, parallel. Was it that here?
  *
  * Try:
  *   1. --size 16, then --size 1024: which rungs gain, which lose?

@@ -143,8 +143,8 @@ int main(int argc, char **argv)
     size_t python_images = 1;
     const struct lesson_option options[] = {
         {"images", "N", "images to find the edges of", LESSON_COUNT, &images.items, 1, 1 << 24},
-        {"size", "HxW", "their height and width", LESSON_SHAPE, images.kind.size, IMAGE_MIN_SIZE,
-         1 << 16},
+        {"size", "HxW", "height and width of --images", LESSON_SHAPE, images.kind.size,
+         IMAGE_MIN_SIZE, 1 << 16},
         {"order", "N", "rows and columns of the matrices", LESSON_COUNT, &product.items, 1,
          1 << 14},
         {"cnn-images", "N", "images for the network", LESSON_COUNT, &network.items, 1, 1 << 24},

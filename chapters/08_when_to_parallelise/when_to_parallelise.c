@@ -1,6 +1,6 @@
 /* 08_when_to_parallelise - is it worth it? three questions, answered by you or by measuring
  *
- * Are the tasks independent, is one of them heavy enough, are there much data for the work: the
+ * Are the tasks independent, is one of them heavy enough, is there much data for the work: the
  * notebook's decision tree as a program. On a terminal it asks. Or it measures: workloads of this
  * book (workloads.h), or a command of yours for each of some files, in the usual four ways; then
  * the figures answer, and the rules in advice.h, which are what to read first, give advice.

@@ -202,7 +202,8 @@ int main(int argc, char **argv)
     const char *output = NULL;
     const struct lesson_option options[] = {
         {"images", "N", "random pictures", LESSON_COUNT, &work.images, 1, 1 << 24},
-        {"size", "HxW", "their height and width", LESSON_SHAPE, work.size, IMAGE_MIN_SIZE, 1 << 16},
+        {"size", "HxW", "height and width of --images", LESSON_SHAPE, work.size, IMAGE_MIN_SIZE,
+         1 << 16},
         {"input", "PATH...", "PNG and JPEG files and folders", LESSON_PATHS, &input, 0, 0},
         {"output", "DIR", "write the edges of --input there", LESSON_PATH, &output, 0, 0},
         {0}};

@@ -84,8 +84,7 @@ static void run_threads_under_gil(struct lesson_run *run)
     }
 }
 
-/* The notebook's way: the model is an argument, and new to every task, which packs it if need be.
- */
+/* The notebook's way: the model is an argument, new to every task, which packs it if need be. */
 static int model_and_image(const void *const *arguments, void *logits, struct pool_task *task)
 {
     const struct model *sent = arguments[0];

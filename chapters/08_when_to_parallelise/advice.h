@@ -22,7 +22,7 @@ static const struct lesson_question questions[QUESTIONS] = {
      "Some 100 us of work, or far more than waking up a worker; in NumPy, not in Python loops.",
      {NULL, "vectorise, batch, or leave it alone"}},
     {"large",
-     "Are there much data for the work?",
+     "Is there much data for the work?",
      "Megabytes to a task of some milliseconds, say: copying them would take a part of that.",
      {"shared memory; or threads", "processes (Pool.map); or threads"}},
 };

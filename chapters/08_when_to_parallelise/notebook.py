@@ -1,6 +1,6 @@
 """notebook.py - When to parallelise: three questions, answered by you or by measuring.
 
-Are the tasks independent, is one of them heavy enough, are there much data for the work? The
+Are the tasks independent, is one of them heavy enough, is there much data for the work? The
 notebook prints its decision tree; this program goes through it. On a terminal it asks, and answers
 may stand on the command line. Otherwise it measures two tasks, x + 1 and a loop of some
 milliseconds in Python, with a pool of threads and one of processes, and the figures answer: the
@@ -53,7 +53,7 @@ QUESTIONS = (
      None, "other means: waiting threads, a GPU, a pipeline"),
     ("heavy", "Is one task heavy enough, and well written?",
      None, "vectorise, batch, or leave it alone"),
-    ("large", "Are there much data for the work?",
+    ("large", "Is there much data for the work?",
      "shared memory; or threads", "processes (Pool.map); or threads"),
 )
 

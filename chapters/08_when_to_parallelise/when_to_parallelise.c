@@ -1,6 +1,6 @@
 /* 08_when_to_parallelise - is it worth it? three questions, answered by you or by measuring
  *
- * Are the tasks independent, is one of them heavy enough, are there much data for the work: the
+ * Are the tasks independent, is one of them heavy enough, is there much data for the work: the
  * notebook's decision tree as a program. On a terminal it asks. Or it measures: workloads of this
  * book (workloads.h), or a command of yours for each of some files, in the usual four ways; then
  * the figures answer, and the rules in advice.h, which are what to read first, give advice.
@@ -209,7 +209,7 @@ int main(int argc, char **argv)
          "extension, {/.} both. No shell runs it, its output is thrown away. In each mode it is "
          "run once and --repeats times (then 2 unless given)",
          LESSON_TEXT, &command, 0, 0},
-        {"files", "PATH...", "for --command", LESSON_PATHS, &files, 0, 0},
+        {"files", "PATH...", "that --command is run for", LESSON_PATHS, &files, 0, 0},
         {"light-tasks", "N", "tasks of x_plus_1", LESSON_COUNT, &light_tasks, 1, 1 << 28},
         {"tasks", "N", "tasks of each other workload", LESSON_COUNT, &tasks, 1, 1 << 24},
         {"iterations", "N", "in python_like", LESSON_COUNT, &sizes[PYTHON_LIKE], 1, 100000000},
@@ -226,7 +226,7 @@ int main(int argc, char **argv)
         answered |= i < QUESTIONS && given;
     }
     if (!command != !files.count)
-        lesson_usage(lesson, "--command needs --files, or words that name them, and the other way");
+        lesson_usage(lesson, "--command TEXT and the files that it is run for belong together");
     if ((command != NULL) + (chosen != UNKNOWN) + answered > 1)
         lesson_usage(lesson, "--command, --workload, and the answers --independent, --heavy, "
                              "--large exclude one another");

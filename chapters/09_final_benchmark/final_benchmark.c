@@ -14,7 +14,7 @@
  *   - the product: BLAS has threads of its own. What is left for processes to win, and what does
  *     it cost to send them the matrices?
  *   - the ladder: which step was the largest, which the smallest? The notebook's order is
- * algorithm, vectorise, batch, parallel. Was it that here?
+ *     algorithm, vectorise, batch, parallel. Was it that here?
  *
  * Try:
  *   1. --size 16, then --size 1024: which rungs gain, which lose?
@@ -143,8 +143,8 @@ int main(int argc, char **argv)
     size_t python_images = 1;
     const struct lesson_option options[] = {
         {"images", "N", "images to find the edges of", LESSON_COUNT, &images.items, 1, 1 << 24},
-        {"size", "HxW", "their height and width", LESSON_SHAPE, images.kind.size, IMAGE_MIN_SIZE,
-         1 << 16},
+        {"size", "HxW", "height and width of --images", LESSON_SHAPE, images.kind.size,
+         IMAGE_MIN_SIZE, 1 << 16},
         {"order", "N", "rows and columns of the matrices", LESSON_COUNT, &product.items, 1,
          1 << 14},
         {"cnn-images", "N", "images for the network", LESSON_COUNT, &network.items, 1, 1 << 24},

@@ -244,8 +244,9 @@ static void say_start_up(const struct reason *reason)
                 100.0 * figures->startup / fmax(figures->wall_median, 1e-9));
     if (gain > SMALL / 2.0 * task)
         fprintf(reason->text,
-                "; each task wins %s, so at this rate a new pool pays from about %.0f tasks on",
-                lesson_time_text(gain), about(figures->startup / gain));
+                "; each task wins %s, so at this rate a new pool pays from about %.0f task%s on",
+                lesson_time_text(gain), about(figures->startup / gain),
+                plural(about(figures->startup / gain)));
     else
         fprintf(reason->text, "; a task took %s instead of %s: nothing to set against it",
                 lesson_time_text(figures->wall_median / tasks), lesson_time_text(task));

@@ -679,6 +679,32 @@ START_TEST(rewind_at_any_time)
 }
 END_TEST
 
+static int load_slowly(const void *const *arguments, void *result, struct pool_task *task)
+{
+    pause_ms(1);
+    return load(arguments, result, task);
+}
+
+/* What threads had not begun when the loader went back is loaded by nobody, above all not into a
+ * slot that has got another batch meanwhile. */
+START_TEST(rewind_with_parts_to_load)
+{
+    struct data *data = make_data(MANY, true);
+    struct loader_options options = arrangement(_i, data, MANY);
+    options.load = load_slowly;
+    options.chunksize = 1;
+    options.prefetch = 4;
+    struct loader *loader = create(&options);
+    for (size_t pass = 0; pass < 12; pass++) {
+        take_batches(loader, &options, 0, pass % 4);
+        ck_assert_int_eq(loader_rewind(loader, &error), 0);
+    }
+    take_batches(loader, &options, 0, 6);
+    loader_destroy(loader);
+    free_data(data);
+}
+END_TEST
+
 /* With one worker each epoch has one pid: always the same, or, restarted, each time another. */
 START_TEST(persistent_and_restarted_workers)
 {
@@ -930,6 +956,7 @@ int main(void)
     TCase *threads = add_case(suite, "threads");
     tcase_add_test(threads, two_loaders_with_threads);
     tcase_add_loop_test(threads, threads_under_a_gil, 0, THREADS);
+    tcase_add_loop_test(threads, rewind_with_parts_to_load, 0, THREADS);
 
     return run_suite(suite);
 }

@@ -27,8 +27,9 @@ struct slot {
     struct error error; /* .task: the place in the batch */
     _Atomic uint64_t busy_ns;
 
-    _Atomic uint32_t parts, claimed, finished; /* threads: chunks */
-    struct pool_result *result;                /* processes */
+    size_t parts;                           /* threads: chunks */
+    _Atomic int64_t unclaimed, uncompleted; /* of these; below 0: claimed in vain */
+    struct pool_result *result;             /* processes */
 };
 
 struct loader {
@@ -125,11 +126,9 @@ static void load_samples(const struct loader *loader, const struct slot *slot, s
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 /* There is no queue and no lock: a thread looks through the slots for the batch that comes first
- * of those that have parts nobody has taken, and takes one by one atomic addition. What it finds
- * may be out of date, but the part it gets is not: a slot that is not to be claimed from says so
- * (CLOSED), and one that is was described before it was opened. */
-#define CLOSED (1U << 30)
-
+ * of those that have parts nobody has taken, and takes one by one atomic subtraction. What it finds
+ * may be out of date, but the part it gets is not: whether there was one, and which, is in the one
+ * number that it counts down, and a slot is described before this rises above 0 again. */
 static struct slot *find_work(const struct loader *loader)
 {
     struct slot *found = NULL;
@@ -137,9 +136,7 @@ static struct slot *find_work(const struct loader *loader)
     for (size_t i = 0; i < loader->slot_count; i++) {
         struct slot *slot = &loader->slots[i];
         const size_t number = atomic_load_explicit(&slot->number, memory_order_relaxed);
-        if (atomic_load_explicit(&slot->claimed, memory_order_relaxed) <
-                atomic_load_explicit(&slot->parts, memory_order_relaxed) &&
-            number < least) {
+        if (atomic_load_explicit(&slot->unclaimed, memory_order_relaxed) > 0 && number < least) {
             found = slot;
             least = number;
         }
@@ -175,7 +172,7 @@ static void load_part(struct loader *loader, struct slot *slot, size_t part)
     gil_give(loader->options.gil);
     if (error.code != ERROR_NONE)
         note_error(loader, slot, &error);
-    if (atomic_fetch_add(&slot->finished, 1) + 1 < atomic_load(&slot->parts))
+    if (atomic_fetch_sub(&slot->uncompleted, 1) > 1)
         return;
     atomic_store(&slot->state, LOADED);
     if (atomic_load(&loader->listening)) {
@@ -199,12 +196,12 @@ static void *load_batches(void *argument)
             atomic_fetch_sub(&loader->idle, 1);
             continue;
         }
-        const uint32_t part = atomic_fetch_add(&slot->claimed, 1);
-        if (part >= atomic_load(&slot->parts))
+        const int64_t left = atomic_fetch_sub(&slot->unclaimed, 1);
+        if (left <= 0)
             continue;
         if (find_work(loader))
             wake_one(loader);
-        load_part(loader, slot, part);
+        load_part(loader, slot, slot->parts - (size_t)left);
     }
     return NULL;
 }
@@ -235,8 +232,8 @@ static int start_threads(struct loader *loader, struct error *error)
 
 static void submit_to_threads(struct loader *loader, struct slot *slot)
 {
-    atomic_store(&slot->finished, 0);
-    atomic_store(&slot->claimed, 0); /* open */
+    atomic_store(&slot->uncompleted, (int64_t)slot->parts);
+    atomic_store(&slot->unclaimed, (int64_t)slot->parts); /* from here on it can be claimed */
     atomic_fetch_add(&loader->bell, 1);
 }
 
@@ -352,7 +349,7 @@ static bool describe_batch(struct loader *loader, struct slot *slot)
     slot->chunksize = options->chunksize;
     if (options->chunksize == 0)
         slot->chunksize = loader->submitted == loader->taken ? loader->share : options->batch_size;
-    atomic_store(&slot->parts, (uint32_t)((slot->count - 1) / slot->chunksize + 1));
+    slot->parts = (slot->count - 1) / slot->chunksize + 1;
     slot->busy_ns = 0;
     slot->error.code = ERROR_NONE;
     for (size_t i = 0; i < slot->count; i++) {
@@ -370,7 +367,6 @@ static bool describe_batch(struct loader *loader, struct slot *slot)
 
 static void submit(struct loader *loader, struct slot *slot)
 {
-    atomic_store(&slot->claimed, CLOSED);
     atomic_store(&slot->number, loader->submitted);
     const bool right = describe_batch(loader, slot);
     loader->submitted++;
@@ -801,11 +797,13 @@ struct loader *loader_create(const struct loader_options *options, struct error 
 static void drop_all(struct loader *loader)
 {
     if (with_threads(loader))
-        stop_threads(loader); /* and with them what is in the queue */
+        stop_threads(loader);
     else
         withdraw_from_pool(loader);
-    for (size_t i = 0; i < loader->slot_count; i++)
+    for (size_t i = 0; i < loader->slot_count; i++) {
+        atomic_store(&loader->slots[i].unclaimed, 0);
         atomic_store(&loader->slots[i].state, FREE);
+    }
 }
 
 int loader_rewind(struct loader *loader, struct error *error)

@@ -187,8 +187,10 @@ static void *load_batches(void *argument)
     /* A batch thread that is woken does not take the core from the one that woke it: the program
      * goes on, to where it waits for something else. */
     sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
-    while (!atomic_load(&loader->stop)) {
+    for (;;) {
         const uint32_t heard = atomic_load(&loader->bell);
+        if (atomic_load(&loader->stop)) /* after the bell, or who rings in between is not heard */
+            break;
         struct slot *slot = find_work(loader);
         if (!slot) {
             atomic_fetch_add(&loader->idle, 1);

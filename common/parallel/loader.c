@@ -102,14 +102,14 @@ static int load_sample(const struct loader *loader, const struct slot *slot, siz
     return options->load(arguments, slot->data + i * options->sample_size, task);
 }
 
-/* Samples first .. end-1, until one fails, as in a pool's chunk. With the GIL held, which is given
- * back around each. */
+/* Samples first .. end-1, until one fails, as in a pool's chunk, or nobody wants them any more.
+ * With the GIL held, which is given back around each. */
 static void load_samples(const struct loader *loader, const struct slot *slot, size_t first,
                          size_t end, struct error *error)
 {
     struct pool_task task;
     error->code = ERROR_NONE;
-    for (size_t i = first; i < end; i++) {
+    for (size_t i = first; i < end && !atomic_load(&loader->stop); i++) {
         gil_give(loader->options.gil);
         const int failed = load_sample(loader, slot, i, &task);
         gil_take(loader->options.gil);

@@ -119,8 +119,9 @@ int loader_return(struct loader *loader, const struct loader_batch *batch, struc
  * ERROR_INVALID: a batch is on loan. */
 int loader_rewind(struct loader *loader, struct error *error);
 
-/* At any time. Batches on loan are gone with it. Threads, and processes of a pool that is not the
- * loader's own, come to the end of the sample they are at. NULL is allowed. */
+/* At any time. Batches on loan are gone with it. Threads come to the end of the sample they are at;
+ * processes of a pool that is not the loader's own to that of what they took at a time, a batch as
+ * a rule. NULL is allowed. */
 void loader_destroy(struct loader *loader);
 
 size_t loader_batches(const struct loader *loader); /* in one epoch */

@@ -264,7 +264,10 @@ START_TEST(sizes)
             options.batch_size = sizes[i][1];
             options.drop_last = drop_last;
             options.epochs = i % 3; /* 0: one */
+            options.restart_workers = batches_of(&options) == 0;
             struct loader *loader = create(&options);
+            take_all(loader, &options);
+            ck_assert_int_eq(loader_rewind(loader, &error), 0);
             take_all(loader, &options);
             loader_destroy(loader);
         }
@@ -449,6 +452,11 @@ START_TEST(bad_options)
     options = good;
     options.samples = SIZE_MAX / 4;
     options.order = NULL;
+    expect_refused(&options, ERROR_INVALID, "overflow");
+    options.samples = options.batch_size = (size_t)1 << 59;
+    options.column_count = 0;
+    options.epochs = options.sample_size = 1;
+    options.copied = true;
     expect_refused(&options, ERROR_INVALID, "overflow");
     options = good;
     options.epochs = SIZE_MAX / 4;

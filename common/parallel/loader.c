@@ -728,7 +728,8 @@ static int make_slots(struct loader *loader, struct error *error)
     if (!round_up(options->batch_size, options->sample_size, &data) ||
         !round_up(options->batch_size, sizeof(int64_t), &indices) ||
         !round_up(options->batch_size, sizeof(struct loader_sample), &samples) ||
-        __builtin_add_overflow(indices + samples, copied ? 0 : data, &all))
+        __builtin_add_overflow(indices, samples, &all) ||
+        __builtin_add_overflow(all, copied ? 0 : data, &all))
         return error_set(error, ERROR_INVALID, "batches of %zu samples of %zu bytes overflow",
                          options->batch_size, options->sample_size);
     loader->slots = calloc(count, sizeof *loader->slots);
@@ -812,6 +813,8 @@ int loader_rewind(struct loader *loader, struct error *error)
 {
     if (loader->lent > 0)
         return error_set(error, ERROR_INVALID, "%zu batches are on loan", loader->lent);
+    if (loader->total == 0)
+        return 0;
     drop_all(loader);
     loader->submitted = loader->taken = 0;
     loader->shuffled_for = SIZE_MAX;

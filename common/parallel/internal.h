@@ -169,7 +169,7 @@ int check_registered(pool_function *function, const char *what, struct error *er
 struct pool_task {
     size_t index;
     const struct worker_slot *slot; /* with time limits, else NULL */
-    struct worker_slot *own;        /* where pool_task_add_cpu counts */
+    struct worker_slot *own;        /* where pool_task_add_cpu counts; NULL: not in a worker */
     uint64_t started;
     char message[sizeof((struct error *)0)->message];
 };

@@ -574,10 +574,11 @@ int loader_next(struct loader *loader, struct loader_batch *batch, double timeou
                 struct error *error)
 {
     const double begin = now();
+    const bool first = loader->statistics.batches + loader->statistics.failed == 0;
     const int status = next(loader, batch, timeout, error);
     const double waited = now() - begin;
     loader->statistics.waited += waited;
-    if (loader->statistics.batches + loader->statistics.failed <= 1)
+    if (first)
         loader->statistics.first_waited += waited;
     return status;
 }

@@ -197,7 +197,6 @@ void lesson_command(struct lesson *lesson, struct lesson_command *command, const
         lesson_die(lesson, "out of memory");
     command->words = lesson->command_words;
     wordfree(&words);
-    signal(SIGCHLD, SIG_DFL); /* or the kernel would throw away how a command ended */
     if (!lesson->options.repeats_given)
         lesson->options.repeats = 2;
     char runs[160];

@@ -3,8 +3,9 @@
  * The process leads a group, so that whatever it starts can be ended with it: when its time is
  * over, and when somebody interrupts this program. If this program is killed, the kernel kills
  * Python. That must be asked for in the child, before it executes Python, which posix_spawn cannot
- * do; so it is fork here, and between fork and exec nothing but system calls, for other threads may
- * have held any lock.
+ * do; so it is _Fork here, as in command.c, and between it and exec nothing but system calls, for
+ * other threads may have held any lock. (fork would run OpenBLAS's handler, which ends its
+ * threads.)
  */
 #include "common/lesson/internal.h"
 #include <fcntl.h>
@@ -99,7 +100,7 @@ static int start_child(struct child *child, const char *const *arguments, struct
         child->pipes[i] = both[0];
         ends[i] = both[1];
     }
-    child->pid = fork();
+    child->pid = _Fork();
     if (child->pid == 0)
         become(arguments, ends, parent);
     if (child->pid < 0) {

@@ -111,7 +111,7 @@ struct worker_slot {
     _Atomic uint64_t wakeups;    /* of the parent */
     _Atomic uint64_t started;    /* with time limits: when the current task began, in ns; 0: none */
     _Atomic uint64_t overdue;    /* the parent's: the task that began then has had its time */
-    _Atomic uint64_t outside_ns; /* pool_task_add_cpu, of all workers that had the slot */
+    _Atomic uint64_t outside_ns; /* pool_task_add_cpu */
     char message[sizeof((struct error *)0)->message]; /* with WORKER_FAILED */
 };
 

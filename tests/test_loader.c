@@ -740,6 +740,48 @@ END_TEST
 
 /* ---- Deaths ---------------------------------------------------------------------------------- */
 
+static int moody(const void *const *arguments, void *result, struct pool_task *task)
+{
+    const atomic_bool *bad = arguments[0];
+    (void)result;
+    return *bad ? pool_task_fail(task, "not today") : 0;
+}
+POOL_TASK(moody);
+
+/* An epoch's workers that cannot be started are tried again, by whatever comes next. */
+START_TEST(workers_that_do_not_start)
+{
+    struct data *data = make_data(MANY, true);
+    struct loader_options options = arrangement(THREADS + _i, data, MANY);
+    struct loader_batch batch;
+    atomic_bool *bad = shared_memory_allocate(1, sizeof *bad, &error);
+    ck_assert_ptr_nonnull(bad);
+    options.restart_workers = true;
+    options.own.initializer = moody;
+    options.own.initializer_argument = bad;
+    options.own.initializer_size = sizeof *bad;
+    struct loader *loader = create(&options);
+    for (int rewind = 0; rewind < 2; rewind++) {
+        take_batches(loader, &options, 0, batches_of(&options));
+        *bad = true;
+        for (int again = 0; again < 2; again++) {
+            ck_assert_int_eq(loader_next(loader, &batch, -1, &error), -1);
+            ck_assert_uint_eq(batch.slot, SIZE_MAX);
+        }
+        if (rewind)
+            ck_assert_int_eq(loader_rewind(loader, &error), -1);
+        *bad = false;
+        if (!rewind)
+            take_batches(loader, &options, batches_of(&options), EPOCHS * batches_of(&options));
+        ck_assert_int_eq(loader_rewind(loader, &error), 0);
+    }
+    take_all(loader, &options);
+    loader_destroy(loader);
+    shared_memory_free(bad);
+    free_data(data);
+}
+END_TEST
+
 START_TEST(the_batch_of_a_killed_worker_is_loaded_again)
 {
     struct data *data = make_data(MANY, _i % 2);
@@ -956,6 +998,7 @@ int main(void)
 
     TCase *processes = add_case(suite, "processes");
     tcase_add_loop_test(processes, persistent_and_restarted_workers, 0, SITUATIONS);
+    tcase_add_loop_test(processes, workers_that_do_not_start, 0, SITUATIONS);
     tcase_add_loop_test(processes, the_batch_of_a_killed_worker_is_loaded_again, 0, SITUATIONS);
     tcase_add_loop_test(processes, a_worker_killed_from_outside, 0, SITUATIONS);
     tcase_add_loop_test(processes, a_deadly_sample, 0, SITUATIONS);

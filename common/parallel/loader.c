@@ -14,6 +14,7 @@
 #define DEFAULT_PREFETCH 2
 #define DEFAULT_RETRIES  3
 #define ALIGNMENT        64
+#define NO_WORKERS       SIZE_MAX /* epoch_of_workers */
 
 enum slot_state { FREE, LOADING, LOADED, LENT };
 
@@ -395,13 +396,16 @@ static void fill_slots(struct loader *loader)
         wake_one(loader);
 }
 
-/* For workers that live for one epoch: the next epoch's, when its first batch is asked for. */
+/* Workers where there are none, since they were stopped and could not be started again; and for
+ * those that live for one epoch the next epoch's, when its first batch is asked for. */
 static int renew_workers(struct loader *loader, struct error *error)
 {
     const size_t epoch = loader->taken / loader->batches;
-    if (!loader->options.restart_workers || epoch == loader->epoch_of_workers)
+    if (loader->epoch_of_workers != NO_WORKERS &&
+        (!loader->options.restart_workers || epoch == loader->epoch_of_workers))
         return 0;
     stop_workers(loader);
+    loader->epoch_of_workers = NO_WORKERS;
     if (start_workers(loader, error) != 0)
         return -1;
     loader->epoch_of_workers = epoch;
@@ -800,10 +804,12 @@ struct loader *loader_create(const struct loader_options *options, struct error 
 /* What the workers have, or have done, and nobody has taken. */
 static void drop_all(struct loader *loader)
 {
-    if (with_threads(loader))
+    if (with_threads(loader)) {
         stop_threads(loader);
-    else
+        loader->epoch_of_workers = NO_WORKERS;
+    } else {
         withdraw_from_pool(loader);
+    }
     for (size_t i = 0; i < loader->slot_count; i++) {
         atomic_store(&loader->slots[i].unclaimed, 0);
         atomic_store(&loader->slots[i].state, FREE);
@@ -819,10 +825,8 @@ int loader_rewind(struct loader *loader, struct error *error)
     drop_all(loader);
     loader->submitted = loader->taken = 0;
     loader->shuffled_for = SIZE_MAX;
-    if (with_threads(loader) && start_threads(loader, error) != 0)
+    if (renew_workers(loader, error) != 0)
         return -1;
-    if (loader->options.restart_workers)
-        return renew_workers(loader, error);
     if (loader->options.workers > 0)
         fill_slots(loader);
     return 0;

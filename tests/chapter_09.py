@@ -151,6 +151,13 @@ class Python(ChapterTest):
                                    "status 9: broken")
         self.assert_without_python(self.python(self.IMPORT + "kill -9 $$"), "signal 9")
 
+    def test_ignored_child_signals(self):
+        """With SIGCHLD ignored the kernel would throw the status away."""
+        report = self.report(
+            *SMALL, env=self.python(self.IMPORT + "exit 9"),
+            preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+        self.assertIn("status 9", report["notebook"]["error"])
+
     def test_it_prints_garbage(self):
         for garbage, words in (("nonsense", "no JSON"), ("", "no JSON"), ('{"runs": [', "no JSON"),
                                ("[1, 2]", "no report"), ('\\001\\033[2J\\377', "no JSON")):

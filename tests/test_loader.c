@@ -264,7 +264,10 @@ START_TEST(sizes)
             options.batch_size = sizes[i][1];
             options.drop_last = drop_last;
             options.epochs = i % 3; /* 0: one */
+            options.restart_workers = batches_of(&options) == 0;
             struct loader *loader = create(&options);
+            take_all(loader, &options);
+            ck_assert_int_eq(loader_rewind(loader, &error), 0);
             take_all(loader, &options);
             loader_destroy(loader);
         }
@@ -449,6 +452,11 @@ START_TEST(bad_options)
     options = good;
     options.samples = SIZE_MAX / 4;
     options.order = NULL;
+    expect_refused(&options, ERROR_INVALID, "overflow");
+    options.samples = options.batch_size = (size_t)1 << 59;
+    options.column_count = 0;
+    options.epochs = options.sample_size = 1;
+    options.copied = true;
     expect_refused(&options, ERROR_INVALID, "overflow");
     options = good;
     options.epochs = SIZE_MAX / 4;
@@ -679,6 +687,33 @@ START_TEST(rewind_at_any_time)
 }
 END_TEST
 
+static int load_slowly(const void *const *arguments, void *result, struct pool_task *task)
+{
+    pause_ms(1);
+    pool_task_add_cpu(task, 0.0); /* which counts nothing here, but is allowed */
+    return load(arguments, result, task);
+}
+
+/* What threads had not begun when the loader went back is loaded by nobody, above all not into a
+ * slot that has got another batch meanwhile. */
+START_TEST(rewind_with_parts_to_load)
+{
+    struct data *data = make_data(MANY, true);
+    struct loader_options options = arrangement(_i, data, MANY);
+    options.load = load_slowly;
+    options.chunksize = 1;
+    options.prefetch = 4;
+    struct loader *loader = create(&options);
+    for (size_t pass = 0; pass < 12; pass++) {
+        take_batches(loader, &options, 0, pass % 4);
+        ck_assert_int_eq(loader_rewind(loader, &error), 0);
+    }
+    take_batches(loader, &options, 0, 6);
+    loader_destroy(loader);
+    free_data(data);
+}
+END_TEST
+
 /* With one worker each epoch has one pid: always the same, or, restarted, each time another. */
 START_TEST(persistent_and_restarted_workers)
 {
@@ -704,6 +739,48 @@ START_TEST(persistent_and_restarted_workers)
 END_TEST
 
 /* ---- Deaths ---------------------------------------------------------------------------------- */
+
+static int moody(const void *const *arguments, void *result, struct pool_task *task)
+{
+    const atomic_bool *bad = arguments[0];
+    (void)result;
+    return *bad ? pool_task_fail(task, "not today") : 0;
+}
+POOL_TASK(moody);
+
+/* An epoch's workers that cannot be started are tried again, by whatever comes next. */
+START_TEST(workers_that_do_not_start)
+{
+    struct data *data = make_data(MANY, true);
+    struct loader_options options = arrangement(THREADS + _i, data, MANY);
+    struct loader_batch batch;
+    atomic_bool *bad = shared_memory_allocate(1, sizeof *bad, &error);
+    ck_assert_ptr_nonnull(bad);
+    options.restart_workers = true;
+    options.own.initializer = moody;
+    options.own.initializer_argument = bad;
+    options.own.initializer_size = sizeof *bad;
+    struct loader *loader = create(&options);
+    for (int rewind = 0; rewind < 2; rewind++) {
+        take_batches(loader, &options, 0, batches_of(&options));
+        *bad = true;
+        for (int again = 0; again < 2; again++) {
+            ck_assert_int_eq(loader_next(loader, &batch, -1, &error), -1);
+            ck_assert_uint_eq(batch.slot, SIZE_MAX);
+        }
+        if (rewind)
+            ck_assert_int_eq(loader_rewind(loader, &error), -1);
+        *bad = false;
+        if (!rewind)
+            take_batches(loader, &options, batches_of(&options), EPOCHS * batches_of(&options));
+        ck_assert_int_eq(loader_rewind(loader, &error), 0);
+    }
+    take_all(loader, &options);
+    loader_destroy(loader);
+    shared_memory_free(bad);
+    free_data(data);
+}
+END_TEST
 
 START_TEST(the_batch_of_a_killed_worker_is_loaded_again)
 {
@@ -921,6 +998,7 @@ int main(void)
 
     TCase *processes = add_case(suite, "processes");
     tcase_add_loop_test(processes, persistent_and_restarted_workers, 0, SITUATIONS);
+    tcase_add_loop_test(processes, workers_that_do_not_start, 0, SITUATIONS);
     tcase_add_loop_test(processes, the_batch_of_a_killed_worker_is_loaded_again, 0, SITUATIONS);
     tcase_add_loop_test(processes, a_worker_killed_from_outside, 0, SITUATIONS);
     tcase_add_loop_test(processes, a_deadly_sample, 0, SITUATIONS);
@@ -930,6 +1008,7 @@ int main(void)
     TCase *threads = add_case(suite, "threads");
     tcase_add_test(threads, two_loaders_with_threads);
     tcase_add_loop_test(threads, threads_under_a_gil, 0, THREADS);
+    tcase_add_loop_test(threads, rewind_with_parts_to_load, 0, THREADS);
 
     return run_suite(suite);
 }

@@ -1377,6 +1377,35 @@ START_TEST(facts_about_a_pool)
 }
 END_TEST
 
+static int thousand_seconds(const void *const *arguments, void *result, struct pool_task *task)
+{
+    pool_task_add_cpu(task, 1000.0);
+    return square(arguments, result, task);
+}
+POOL_TASK(thousand_seconds);
+
+/* It counts until the worker dies: then the kernel has added what the worker waited for to the
+ * worker's own time. (Here it waited for nothing.) */
+START_TEST(cpu_time_of_what_tasks_have_run)
+{
+    long numbers[4] = {1, 2, 3, 4}, squares[4];
+    struct pool *pool = create_with(situation(_i));
+    pid_t pids[MAX_WORKERS];
+    ck_assert_int_eq(pool_map(pool, thousand_seconds, numbers, sizeof *numbers, squares,
+                              sizeof *squares, 4, 1, &error),
+                     0);
+    const double cpu = pool_cpu_seconds(pool);
+    ck_assert(cpu >= 4000 && cpu < 4999);
+    pool_pids(pool, pids);
+    for (int i = 0; i < pool_workers(pool); i++)
+        ck_assert_int_eq(kill(pids[i], SIGKILL), 0);
+    while (pool_statistics(pool).restarts < (uint64_t)pool_workers(pool))
+        pause_ms(1);
+    ck_assert(pool_cpu_seconds(pool) < 1000);
+    pool_destroy(pool);
+}
+END_TEST
+
 /* ---- OpenMP and BLAS ------------------------------------------------------------------------- */
 
 static int sum_in_parallel(int threads)
@@ -2344,6 +2373,7 @@ static void add_maps(Suite *suite)
     tcase_add_test(maps, long_message_is_cut);
     tcase_add_loop_test(maps, initializer_sets_every_worker, 0, SITUATIONS);
     tcase_add_loop_test(maps, facts_about_a_pool, 0, SITUATIONS);
+    tcase_add_loop_test(maps, cpu_time_of_what_tasks_have_run, 0, SITUATIONS);
 }
 
 static void add_deaths(Suite *suite)

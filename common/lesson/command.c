@@ -124,9 +124,7 @@ static bool is_program(const char *path)
     return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
 }
 
-/* The path of the program with this name, as a shell finds it; the caller frees it. NULL: there is
- * none. */
-static char *find_program(const char *name)
+char *find_program(const char *name)
 {
     const char *path = getenv("PATH");
     char *found = NULL;
@@ -197,7 +195,6 @@ void lesson_command(struct lesson *lesson, struct lesson_command *command, const
         lesson_die(lesson, "out of memory");
     command->words = lesson->command_words;
     wordfree(&words);
-    signal(SIGCHLD, SIG_DFL); /* or the kernel would throw away how a command ended */
     if (!lesson->options.repeats_given)
         lesson->options.repeats = 2;
     char runs[160];

@@ -205,6 +205,10 @@ void output_write(struct lesson *lesson);
 /* `text` with {}, {/}, {.} and {/.} replaced for the file; the caller frees it. NULL: no memory. */
 char *command_word(const char *text, const char *file);
 
+/* The path of the program with this name, as a shell finds it; the caller frees it. NULL: there is
+ * none. */
+char *find_program(const char *name);
+
 /* ---- lesson.c -------------------------------------------------------------------------------- */
 
 /* What lesson_conclude was told. */

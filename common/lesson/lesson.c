@@ -132,6 +132,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     lesson.last_measured = &lesson.measured;
     lesson.last_conclusion = &lesson.conclusions;
     occupy_standard_streams();
+    signal(SIGCHLD, SIG_DFL); /* ignored, the kernel would throw away how a program ended */
     machine_choose_isa(&lesson);
     if (!pool_is_spawned_worker())
         environment_prepare(argv);

@@ -3,8 +3,9 @@
  * The process leads a group, so that whatever it starts can be ended with it: when its time is
  * over, and when somebody interrupts this program. If this program is killed, the kernel kills
  * Python. That must be asked for in the child, before it executes Python, which posix_spawn cannot
- * do; so it is fork here, and between fork and exec nothing but system calls, for other threads may
- * have held any lock.
+ * do; so it is _Fork here, as in command.c, and between it and exec nothing but system calls, for
+ * other threads may have held any lock. (fork would run OpenBLAS's handler, which ends its
+ * threads.)
  */
 #include "common/lesson/internal.h"
 #include <fcntl.h>
@@ -16,7 +17,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -99,7 +99,7 @@ static int start_child(struct child *child, const char *const *arguments, struct
         child->pipes[i] = both[0];
         ends[i] = both[1];
     }
-    child->pid = fork();
+    child->pid = _Fork();
     if (child->pid == 0)
         become(arguments, ends, parent);
     if (child->pid < 0) {
@@ -258,56 +258,43 @@ static int run_program(const char *const *arguments, double limit, char **output
 
 /* ---- Which Python, which notebook ------------------------------------------------------------ */
 
-static bool is_program(const char *path)
+/* The path of this Python, if it can import NumPy; the caller frees it. */
+static char *try_python(const char *name, double limit, struct error *error)
 {
-    struct stat status;
-    return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
-}
-
-/* The path of a program whose name is looked up as a shell does; false if there is none. */
-static bool find_program(const char *name, char path[PATH_MAX])
-{
-    const char *directories = getenv("PATH");
-    if (strchr(name, '/'))
-        return snprintf(path, PATH_MAX, "%s", name) < PATH_MAX && is_program(path);
-    while (directories && *directories) {
-        const size_t length = strcspn(directories, ":");
-        const int written = snprintf(path, PATH_MAX, "%.*s%s%s", (int)length, directories,
-                                     length ? "/" : "./", name);
-        if (written < PATH_MAX && is_program(path))
-            return true;
-        directories += length + (directories[length] == ':');
+    char *path = find_program(name), *output;
+    if (!path) {
+        error_set(error, ERROR_SYSTEM, "%s is no program", name);
+        return NULL;
     }
-    return false;
-}
-
-static int try_python(const char *name, char path[PATH_MAX], double limit, struct error *error)
-{
-    char *output;
-    if (!find_program(name, path))
-        return error_set(error, ERROR_SYSTEM, "%s is no program", name);
     const char *const arguments[] = {path, "-c", "import numpy", NULL};
-    const int result = run_program(arguments, fmin(limit, CHECK_SECONDS), &output, error);
-    free(output);
-    return result;
+    if (run_program(arguments, fmin(limit, CHECK_SECONDS), &output, error) == 0) {
+        free(output);
+        return path;
+    }
+    free(path);
+    return NULL;
 }
 
-/* The first Python that can import NumPy. */
-static int find_python(char path[PATH_MAX], double limit, struct error *error)
+/* The first Python that can import NumPy; the caller frees it. */
+static char *find_python(double limit, struct error *error)
 {
     const char *chosen = getenv(PYTHON);
     struct error reason = {.code = ERROR_NONE};
+    char *path;
     if (chosen && *chosen) {
-        if (try_python(chosen, path, limit, &reason) == 0)
-            return 0;
-        return error_set(error, reason.code, PYTHON ", which must be a Python with NumPy: %s",
-                         reason.message);
+        path = try_python(chosen, limit, &reason);
+        if (!path)
+            error_set(error, reason.code, PYTHON ", which must be a Python with NumPy: %s",
+                      reason.message);
+        return path;
     }
-    if (try_python("python3", path, limit, error) == 0 ||
-        try_python(DEBIANS_PYTHON, path, limit, error) == 0)
-        return 0;
-    return error_set(error, ERROR_SYSTEM,
-                     "found no Python with NumPy: neither python3 in PATH nor " DEBIANS_PYTHON);
+    path = try_python("python3", limit, error);
+    if (!path)
+        path = try_python(DEBIANS_PYTHON, limit, error);
+    if (!path)
+        error_set(error, ERROR_SYSTEM,
+                  "found no Python with NumPy: neither python3 in PATH nor " DEBIANS_PYTHON);
+    return path;
 }
 
 /* chapters/NAME/notebook.py above the program, wherever the whole was moved to; else where it was
@@ -360,8 +347,9 @@ static json_t *read_report(const char *python, const char *text, struct error *e
 static json_t *run_notebook(const struct lesson *lesson, const char *const *options, double limit,
                             struct error *error)
 {
-    char python[PATH_MAX], notebook[PATH_MAX], seed[16], *output;
-    const char *arguments[MOST_OPTIONS + 7] = {python, notebook, "--json", "-", "--seed", seed};
+    char notebook[PATH_MAX], seed[16], *python, *output;
+    const char *arguments[MOST_OPTIONS + 7] = {NULL, notebook, "--json", "-", "--seed", seed};
+    json_t *report = NULL;
     size_t count = 6;
     for (size_t i = 0; options[i]; i++) {
         if (i == MOST_OPTIONS) {
@@ -371,11 +359,14 @@ static json_t *run_notebook(const struct lesson *lesson, const char *const *opti
         arguments[count++] = options[i];
     }
     snprintf(seed, sizeof seed, "%lu", (unsigned long)lesson->options.seed);
-    if (find_notebook(lesson, notebook, error) != 0 || find_python(python, limit, error) != 0 ||
-        run_program(arguments, limit, &output, error) != 0)
+    if (find_notebook(lesson, notebook, error) != 0)
         return NULL;
-    json_t *report = read_report(python, output, error);
-    free(output);
+    arguments[0] = python = find_python(limit, error);
+    if (python && run_program(arguments, limit, &output, error) == 0) {
+        report = read_report(python, output, error);
+        free(output);
+    }
+    free(python);
     return report;
 }
 

@@ -111,7 +111,7 @@ struct worker_slot {
     _Atomic uint64_t wakeups;    /* of the parent */
     _Atomic uint64_t started;    /* with time limits: when the current task began, in ns; 0: none */
     _Atomic uint64_t overdue;    /* the parent's: the task that began then has had its time */
-    _Atomic uint64_t outside_ns; /* pool_task_add_cpu, of all workers that had the slot */
+    _Atomic uint64_t outside_ns; /* pool_task_add_cpu */
     char message[sizeof((struct error *)0)->message]; /* with WORKER_FAILED */
 };
 
@@ -169,7 +169,7 @@ int check_registered(pool_function *function, const char *what, struct error *er
 struct pool_task {
     size_t index;
     const struct worker_slot *slot; /* with time limits, else NULL */
-    struct worker_slot *own;        /* where pool_task_add_cpu counts */
+    struct worker_slot *own;        /* where pool_task_add_cpu counts; NULL: not in a worker */
     uint64_t started;
     char message[sizeof((struct error *)0)->message];
 };

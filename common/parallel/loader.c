@@ -14,6 +14,7 @@
 #define DEFAULT_PREFETCH 2
 #define DEFAULT_RETRIES  3
 #define ALIGNMENT        64
+#define NO_WORKERS       SIZE_MAX /* epoch_of_workers */
 
 enum slot_state { FREE, LOADING, LOADED, LENT };
 
@@ -27,8 +28,9 @@ struct slot {
     struct error error; /* .task: the place in the batch */
     _Atomic uint64_t busy_ns;
 
-    _Atomic uint32_t parts, claimed, finished; /* threads: chunks */
-    struct pool_result *result;                /* processes */
+    size_t parts;                           /* threads: chunks */
+    _Atomic int64_t unclaimed, uncompleted; /* of these; below 0: claimed in vain */
+    struct pool_result *result;             /* processes */
 };
 
 struct loader {
@@ -101,14 +103,14 @@ static int load_sample(const struct loader *loader, const struct slot *slot, siz
     return options->load(arguments, slot->data + i * options->sample_size, task);
 }
 
-/* Samples first .. end-1, until one fails, as in a pool's chunk. With the GIL held, which is given
- * back around each. */
+/* Samples first .. end-1, until one fails, as in a pool's chunk, or nobody wants them any more.
+ * With the GIL held, which is given back around each. */
 static void load_samples(const struct loader *loader, const struct slot *slot, size_t first,
                          size_t end, struct error *error)
 {
     struct pool_task task;
     error->code = ERROR_NONE;
-    for (size_t i = first; i < end; i++) {
+    for (size_t i = first; i < end && !atomic_load(&loader->stop); i++) {
         gil_give(loader->options.gil);
         const int failed = load_sample(loader, slot, i, &task);
         gil_take(loader->options.gil);
@@ -125,11 +127,9 @@ static void load_samples(const struct loader *loader, const struct slot *slot, s
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 /* There is no queue and no lock: a thread looks through the slots for the batch that comes first
- * of those that have parts nobody has taken, and takes one by one atomic addition. What it finds
- * may be out of date, but the part it gets is not: a slot that is not to be claimed from says so
- * (CLOSED), and one that is was described before it was opened. */
-#define CLOSED (1U << 30)
-
+ * of those that have parts nobody has taken, and takes one by one atomic subtraction. What it finds
+ * may be out of date, but the part it gets is not: whether there was one, and which, is in the one
+ * number that it counts down, and a slot is described before this rises above 0 again. */
 static struct slot *find_work(const struct loader *loader)
 {
     struct slot *found = NULL;
@@ -137,9 +137,7 @@ static struct slot *find_work(const struct loader *loader)
     for (size_t i = 0; i < loader->slot_count; i++) {
         struct slot *slot = &loader->slots[i];
         const size_t number = atomic_load_explicit(&slot->number, memory_order_relaxed);
-        if (atomic_load_explicit(&slot->claimed, memory_order_relaxed) <
-                atomic_load_explicit(&slot->parts, memory_order_relaxed) &&
-            number < least) {
+        if (atomic_load_explicit(&slot->unclaimed, memory_order_relaxed) > 0 && number < least) {
             found = slot;
             least = number;
         }
@@ -175,7 +173,7 @@ static void load_part(struct loader *loader, struct slot *slot, size_t part)
     gil_give(loader->options.gil);
     if (error.code != ERROR_NONE)
         note_error(loader, slot, &error);
-    if (atomic_fetch_add(&slot->finished, 1) + 1 < atomic_load(&slot->parts))
+    if (atomic_fetch_sub(&slot->uncompleted, 1) > 1)
         return;
     atomic_store(&slot->state, LOADED);
     if (atomic_load(&loader->listening)) {
@@ -190,8 +188,10 @@ static void *load_batches(void *argument)
     /* A batch thread that is woken does not take the core from the one that woke it: the program
      * goes on, to where it waits for something else. */
     sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
-    while (!atomic_load(&loader->stop)) {
+    for (;;) {
         const uint32_t heard = atomic_load(&loader->bell);
+        if (atomic_load(&loader->stop)) /* after the bell, or who rings in between is not heard */
+            break;
         struct slot *slot = find_work(loader);
         if (!slot) {
             atomic_fetch_add(&loader->idle, 1);
@@ -199,12 +199,12 @@ static void *load_batches(void *argument)
             atomic_fetch_sub(&loader->idle, 1);
             continue;
         }
-        const uint32_t part = atomic_fetch_add(&slot->claimed, 1);
-        if (part >= atomic_load(&slot->parts))
+        const int64_t left = atomic_fetch_sub(&slot->unclaimed, 1);
+        if (left <= 0)
             continue;
         if (find_work(loader))
             wake_one(loader);
-        load_part(loader, slot, part);
+        load_part(loader, slot, slot->parts - (size_t)left);
     }
     return NULL;
 }
@@ -235,8 +235,8 @@ static int start_threads(struct loader *loader, struct error *error)
 
 static void submit_to_threads(struct loader *loader, struct slot *slot)
 {
-    atomic_store(&slot->finished, 0);
-    atomic_store(&slot->claimed, 0); /* open */
+    atomic_store(&slot->uncompleted, (int64_t)slot->parts);
+    atomic_store(&slot->unclaimed, (int64_t)slot->parts); /* from here on it can be claimed */
     atomic_fetch_add(&loader->bell, 1);
 }
 
@@ -352,7 +352,7 @@ static bool describe_batch(struct loader *loader, struct slot *slot)
     slot->chunksize = options->chunksize;
     if (options->chunksize == 0)
         slot->chunksize = loader->submitted == loader->taken ? loader->share : options->batch_size;
-    atomic_store(&slot->parts, (uint32_t)((slot->count - 1) / slot->chunksize + 1));
+    slot->parts = (slot->count - 1) / slot->chunksize + 1;
     slot->busy_ns = 0;
     slot->error.code = ERROR_NONE;
     for (size_t i = 0; i < slot->count; i++) {
@@ -370,7 +370,6 @@ static bool describe_batch(struct loader *loader, struct slot *slot)
 
 static void submit(struct loader *loader, struct slot *slot)
 {
-    atomic_store(&slot->claimed, CLOSED);
     atomic_store(&slot->number, loader->submitted);
     const bool right = describe_batch(loader, slot);
     loader->submitted++;
@@ -397,13 +396,16 @@ static void fill_slots(struct loader *loader)
         wake_one(loader);
 }
 
-/* For workers that live for one epoch: the next epoch's, when its first batch is asked for. */
+/* Workers where there are none, since they were stopped and could not be started again; and for
+ * those that live for one epoch the next epoch's, when its first batch is asked for. */
 static int renew_workers(struct loader *loader, struct error *error)
 {
     const size_t epoch = loader->taken / loader->batches;
-    if (!loader->options.restart_workers || epoch == loader->epoch_of_workers)
+    if (loader->epoch_of_workers != NO_WORKERS &&
+        (!loader->options.restart_workers || epoch == loader->epoch_of_workers))
         return 0;
     stop_workers(loader);
+    loader->epoch_of_workers = NO_WORKERS;
     if (start_workers(loader, error) != 0)
         return -1;
     loader->epoch_of_workers = epoch;
@@ -576,10 +578,11 @@ int loader_next(struct loader *loader, struct loader_batch *batch, double timeou
                 struct error *error)
 {
     const double begin = now();
+    const bool first = loader->statistics.batches + loader->statistics.failed == 0;
     const int status = next(loader, batch, timeout, error);
     const double waited = now() - begin;
     loader->statistics.waited += waited;
-    if (loader->statistics.batches + loader->statistics.failed <= 1)
+    if (first)
         loader->statistics.first_waited += waited;
     return status;
 }
@@ -730,7 +733,8 @@ static int make_slots(struct loader *loader, struct error *error)
     if (!round_up(options->batch_size, options->sample_size, &data) ||
         !round_up(options->batch_size, sizeof(int64_t), &indices) ||
         !round_up(options->batch_size, sizeof(struct loader_sample), &samples) ||
-        __builtin_add_overflow(indices + samples, copied ? 0 : data, &all))
+        __builtin_add_overflow(indices, samples, &all) ||
+        __builtin_add_overflow(all, copied ? 0 : data, &all))
         return error_set(error, ERROR_INVALID, "batches of %zu samples of %zu bytes overflow",
                          options->batch_size, options->sample_size);
     loader->slots = calloc(count, sizeof *loader->slots);
@@ -800,25 +804,29 @@ struct loader *loader_create(const struct loader_options *options, struct error 
 /* What the workers have, or have done, and nobody has taken. */
 static void drop_all(struct loader *loader)
 {
-    if (with_threads(loader))
-        stop_threads(loader); /* and with them what is in the queue */
-    else
+    if (with_threads(loader)) {
+        stop_threads(loader);
+        loader->epoch_of_workers = NO_WORKERS;
+    } else {
         withdraw_from_pool(loader);
-    for (size_t i = 0; i < loader->slot_count; i++)
+    }
+    for (size_t i = 0; i < loader->slot_count; i++) {
+        atomic_store(&loader->slots[i].unclaimed, 0);
         atomic_store(&loader->slots[i].state, FREE);
+    }
 }
 
 int loader_rewind(struct loader *loader, struct error *error)
 {
     if (loader->lent > 0)
         return error_set(error, ERROR_INVALID, "%zu batches are on loan", loader->lent);
+    if (loader->total == 0)
+        return 0;
     drop_all(loader);
     loader->submitted = loader->taken = 0;
     loader->shuffled_for = SIZE_MAX;
-    if (with_threads(loader) && start_threads(loader, error) != 0)
+    if (renew_workers(loader, error) != 0)
         return -1;
-    if (loader->options.restart_workers)
-        return renew_workers(loader, error);
     if (loader->options.workers > 0)
         fill_slots(loader);
     return 0;

@@ -107,7 +107,8 @@ struct loader *loader_create(const struct loader_options *options, struct error 
  * pool's hard time limit), ERROR_BROKEN, ERROR_CLOSED, ...: as the pool says; ERROR_INVALID: an
  * index that shuffle wrote. Also -1, with batch->slot SIZE_MAX and nothing taken: ERROR_TIMEOUT,
  * `timeout` (as in pool.h) is over; ERROR_INVALID, the program holds all slots, so nothing could
- * ever come: return one first. Without workers there is no time-out. */
+ * ever come: return one first; or what loader_create says, if new workers could not be started,
+ * which the next call tries again. Without workers there is no time-out. */
 int loader_next(struct loader *loader, struct loader_batch *batch, double timeout,
                 struct error *error);
 
@@ -116,11 +117,12 @@ int loader_next(struct loader *loader, struct loader_batch *batch, double timeou
 int loader_return(struct loader *loader, const struct loader_batch *batch, struct error *error);
 
 /* Begins again with epoch 0, with the same workers; what was loaded and not taken is dropped.
- * ERROR_INVALID: a batch is on loan. */
+ * ERROR_INVALID: a batch is on loan; or workers could not be started, as of loader_next. */
 int loader_rewind(struct loader *loader, struct error *error);
 
-/* At any time. Batches on loan are gone with it. Threads, and processes of a pool that is not the
- * loader's own, come to the end of the sample they are at. NULL is allowed. */
+/* At any time. Batches on loan are gone with it. Threads come to the end of the sample they are at;
+ * processes of a pool that is not the loader's own to that of what they took at a time, a batch as
+ * a rule. NULL is allowed. */
 void loader_destroy(struct loader *loader);
 
 size_t loader_batches(const struct loader *loader); /* in one epoch */

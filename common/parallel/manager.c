@@ -178,6 +178,7 @@ static void clear_slot(struct pool *pool, int slot, uint32_t id)
     atomic_store(&shared->job, NULL);
     atomic_store(&shared->parked, 0);
     atomic_store(&shared->started, 0);
+    atomic_store(&shared->outside_ns, 0);
     for (int i = 0; i < board->spin_places; i++) {
         uint32_t dead = id;
         atomic_compare_exchange_strong(&board->spinners[i], &dead, 0);
@@ -200,7 +201,7 @@ static void on_death(struct pool *pool, const struct helper_report *report)
                           .counts = record->killed == 0,
                           .why = {.worker = report->pid}};
     pool->alive--;
-    pool->cpu_of_dead += report->cpu_seconds;
+    pool->cpu_of_dead += report->cpu_seconds; /* in which the kernel has what it waited for */
     record->pid = 0;
     clear_slot(pool, report->slot, report->id);
     if (pool->end.code != ERROR_NONE)

@@ -75,7 +75,8 @@ __attribute__((format(printf, 2, 3))) int pool_task_fail(struct pool_task *task,
 bool pool_task_overdue(const struct pool_task *task);
 
 /* A task that has started another program and waited for it: so much CPU time that took, which then
- * counts as the worker's. */
+ * counts as the worker's. (In the program itself, a loader's thread for example, it does nothing.)
+ */
 void pool_task_add_cpu(struct pool_task *task, double seconds);
 
 /* The first line of main: maps the shared memory and starts the helper. No thread may have been

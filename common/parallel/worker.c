@@ -265,7 +265,8 @@ static void add(_Atomic uint64_t *counter, uint64_t value)
 
 void pool_task_add_cpu(struct pool_task *task, double seconds)
 {
-    add(&task->own->outside_ns, (uint64_t)(1e9 * seconds));
+    if (task->own)
+        add(&task->own->outside_ns, (uint64_t)(1e9 * seconds));
 }
 
 /* Wakes threads of the parent that sleep. The fence orders what was stored before against their

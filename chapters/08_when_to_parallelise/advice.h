@@ -47,12 +47,12 @@ static const char *const advice_words[][2] = {
                         "sharing it out saves, so give a pool many at a time"},
     [THREADS] = {"threads", "They win under the GIL, too, because the tasks give it back; nothing "
                             "needs to be sent, and no pool to be started"},
-    [PROCESSES] = {"processes", "Under the GIL threads do not win, as far as they were measured; "
-                                "processes do, and the data are few"},
-    [SHARED_MEMORY] = {"shared memory", "Under the GIL threads do not win, as far as they were "
-                                        "measured; processes do if the data need not be copied"},
-    [LEAVE_ALONE] = {"leave it alone", "Nothing that was measured is worth its trouble, or a "
-                                       "library uses the cores already"},
+    [PROCESSES] = {"processes", "Threads under the GIL win less or nothing, as far as they were "
+                                "measured; processes win, and the data are few"},
+    [SHARED_MEMORY] = {"shared memory", "Threads under the GIL win less or nothing, as far as they "
+                                        "were measured; processes win if nothing is copied"},
+    [LEAVE_ALONE] = {"leave it alone", "Neither threads under the GIL nor processes were worth "
+                                       "their trouble, or a library uses the cores already"},
 };
 
 #define WORTH      1.1  /* a speedup below this is not worth the trouble */

@@ -105,6 +105,7 @@ static double speedup_of(struct lesson *lesson, struct lesson_workload other, co
     other.quiet = true;
     other.modes = 1u << mode;
     other.transfer = LESSON_SHARED;
+    other.fixed_transfer = true;
     other.workers = (const int[]){1, 0};
     return lesson_measure(lesson, &other)->figures[1].speedup;
 }

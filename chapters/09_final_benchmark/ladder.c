@@ -41,6 +41,7 @@ static void measure_versions(struct lesson *lesson, struct set sets[VERSIONS],
             .prepare = draw_images,
             .tasks = &sets[v].images,
             .transfer = LESSON_SHARED,
+            .fixed_transfer = true,
             .workers = workers,
         };
         memcpy(workloads[v].run, rungs[v], sizeof workloads[v].run);
@@ -170,12 +171,11 @@ static void add_parallel(struct ladder *ladder, const struct lesson_results *bat
             continue;
         snprintf(ladder->names[mode], sizeof *ladder->names, "%s, %d",
                  mode == LESSON_THREADS ? "threads" : "processes", row->workers);
-        ladder->rungs[ladder->count++] = (struct lesson_rung){
-            ladder->names[mode], "parallel",
-            mode == LESSON_THREADS           ? "a share of the batch for each"
-            : row->transfer == LESSON_SHARED ? "a share for each, shared memory"
-                                             : "a share for each, copied",
-            seconds_of(batches, mode), batched};
+        ladder->rungs[ladder->count++] =
+            (struct lesson_rung){ladder->names[mode], "parallel",
+                                 mode == LESSON_THREADS ? "a share of the batch for each"
+                                                        : "a share for each, shared memory",
+                                 seconds_of(batches, mode), batched};
     }
 }
 

@@ -1,6 +1,9 @@
 #include "common/lesson/internal.h"
 
-static void print_way(struct lesson *lesson, const char *name, const struct lesson_figures *way,
+#define DISTURBED 1.05 /* of its roof: more than a run can have */
+
+/* Does it seem to be above its roof? */
+static bool print_way(struct lesson *lesson, const char *name, const struct lesson_figures *way,
                       double gigabytes)
 {
     const double time = way->mode == LESSON_PROCESSES ? way->phases.compute : way->wall_median;
@@ -13,6 +16,7 @@ static void print_way(struct lesson *lesson, const char *name, const struct less
     if (time > 0.0 && way->roof > 0.0)
         lesson_print(lesson, " %8.1f %8.0f %%", gigabytes / way->roof, 100.0 * way->roof / time);
     lesson_print(lesson, "\n");
+    return way->roof > DISTURBED * time;
 }
 
 void lesson_compare(struct lesson *lesson, const char *title, const struct lesson_variant *ways,
@@ -23,16 +27,21 @@ void lesson_compare(struct lesson *lesson, const char *title, const struct lesso
     lesson_heading(lesson, title);
     lesson_print(lesson, "%-22s %7s %7s %9s %9s %9s %8s %8s %10s\n", "way", "workers", "copied",
                  "copying", "compute", "wall", "GB/s", "roof", "of roof");
-    print_way(lesson, NULL, &ways[0].results->figures[0], gigabytes);
+    bool above = print_way(lesson, NULL, &ways[0].results->figures[0], gigabytes);
     for (size_t w = 0; w < options->worker_count; w++)
         for (size_t i = 0; i < count; i++)
             for (size_t f = 1; ways[i].results && f < ways[i].results->count; f++)
                 if (ways[i].results->figures[f].workers == options->workers[w])
-                    print_way(lesson, ways[i].name, &ways[i].results->figures[f], gigabytes);
+                    above |=
+                        print_way(lesson, ways[i].name, &ways[i].results->figures[f], gigabytes);
     lesson_print(lesson,
                  "  copying       arguments to the workers and results back\n"
                  "  GB/s          %s, once, in the time to compute (threads: in the wall time)\n"
                  "  roof          the same workers, in turn with the row's own runs, only read the "
                  "same memory\n",
                  lesson_bytes_text((double)bytes));
+    if (above)
+        lesson_print(lesson,
+                     "  of roof       above 100 %%: the runs that only read were disturbed, "
+                     "so measure again\n");
 }

@@ -251,8 +251,7 @@ void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
 
 /* Measures the workload quietly in mode processes, with 1 worker and with one for each core, each
  * with 1 BLAS thread and with as many as there are cores, and prints walls and speedups under the
- * workload's title. Nothing if processes were not asked for. The arrays are shared unless the
- * command line says otherwise. */
+ * workload's title. Nothing if processes were not asked for. The arrays are shared. */
 void lesson_blas_threads(struct lesson *lesson, const struct lesson_workload *workload);
 
 /* One of several ways to do the same work, by name; NULL: by its modes. */

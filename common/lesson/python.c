@@ -288,12 +288,14 @@ static char *find_python(double limit, struct error *error)
                       reason.message);
         return path;
     }
-    path = try_python("python3", limit, error);
+    struct error other;
+    path = try_python("python3", limit, &reason);
     if (!path)
-        path = try_python(DEBIANS_PYTHON, limit, error);
+        path = try_python(DEBIANS_PYTHON, limit, &other);
     if (!path)
         error_set(error, ERROR_SYSTEM,
-                  "found no Python with NumPy: neither python3 in PATH nor " DEBIANS_PYTHON);
+                  "found no Python with NumPy: python3: %.80s; " DEBIANS_PYTHON ": %.80s",
+                  reason.message, other.message);
     return path;
 }
 

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define COLUMNS 100
@@ -42,7 +43,10 @@ void progress_show(struct lesson *lesson, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "%s%.79s", erase_line, text);
+    struct winsize window;
+    const int columns =
+        ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 ? window.ws_col : 80;
+    fprintf(stderr, "%s%.*s", erase_line, columns - 1, text); /* a line that wraps would stay */
     line_is_shown = true;
 }
 

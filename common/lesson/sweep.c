@@ -115,6 +115,7 @@ void lesson_blas_threads(struct lesson *lesson, const struct lesson_workload *wo
     const int counts[] = {1, lesson_cores(lesson) > 1 ? lesson_cores(lesson) : 2, 0};
     struct lesson_workload quiet = *workload;
     quiet.transfer = LESSON_SHARED;
+    quiet.fixed_transfer = true;
     quiet.workers = counts;
     quiet.modes = 1u << LESSON_PROCESSES;
     quiet.grow = NULL;

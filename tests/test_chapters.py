@@ -462,6 +462,8 @@ class NumPy(ChapterTest):
 
     def setUp(self):
         super().setUp()
+        if SHORT:
+            self.skipTest("FORKJOIN_SHORT: the numbers are the same as without sanitizers")
         self.python = python_with_numpy()
         if not self.python:
             self.skipTest("no Python with NumPy was found: the results are not compared with it")
@@ -510,6 +512,11 @@ class NumPy(ChapterTest):
 # ---- Output --------------------------------------------------------------------------------------
 
 class Output(ChapterTest):
+    def setUp(self):
+        super().setUp()
+        if SHORT and self.stem != "01_pool_map":
+            self.skipTest("FORKJOIN_SHORT: the first chapter is enough")
+
     def test_plain_text(self):
         out = self.succeed(*self.small(), "--workers=2")
         self.assertNotIn("\x1b", out, "colour although standard output is no terminal")

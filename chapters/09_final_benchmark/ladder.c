@@ -41,7 +41,6 @@ static void measure_versions(struct lesson *lesson, struct set sets[VERSIONS],
             .prepare = draw_images,
             .tasks = &sets[v].images,
             .transfer = LESSON_SHARED,
-            .fixed_transfer = true,
             .workers = workers,
         };
         memcpy(workloads[v].run, rungs[v], sizeof workloads[v].run);
@@ -105,10 +104,18 @@ static double measure_python(struct lesson *lesson, const struct set *set, size_
     return seconds;
 }
 
-/* Seconds for an image in the row with this mode, in its fastest run; NAN if there is none. */
+/* The row with this mode; of processes, if --transfer asked for both, that with shared memory. */
+static const struct lesson_figures *row_of(const struct lesson_results *results,
+                                           enum lesson_mode mode)
+{
+    const struct lesson_figures *shared = lesson_find(results, mode, 0, LESSON_SHARED);
+    return shared ? shared : lesson_find(results, mode, 0, LESSON_DEFAULT_TRANSFER);
+}
+
+/* Seconds for an image in that row, in its fastest run; NAN if there is none. */
 static double seconds_of(const struct lesson_results *results, enum lesson_mode mode)
 {
-    const struct lesson_figures *row = lesson_find(results, mode, 0, LESSON_DEFAULT_TRANSFER);
+    const struct lesson_figures *row = row_of(results, mode);
     return row ? row->wall_min / (double)row->tasks : NAN;
 }
 
@@ -166,16 +173,17 @@ static void add_parallel(struct ladder *ladder, const struct lesson_results *bat
 {
     const int batched = ladder->count - 1;
     for (enum lesson_mode mode = LESSON_THREADS; mode < LESSON_MODES; mode++) {
-        const struct lesson_figures *row = lesson_find(batches, mode, 0, LESSON_DEFAULT_TRANSFER);
+        const struct lesson_figures *row = row_of(batches, mode);
         if (!row)
             continue;
         snprintf(ladder->names[mode], sizeof *ladder->names, "%s, %d",
                  mode == LESSON_THREADS ? "threads" : "processes", row->workers);
-        ladder->rungs[ladder->count++] =
-            (struct lesson_rung){ladder->names[mode], "parallel",
-                                 mode == LESSON_THREADS ? "a share of the batch for each"
-                                                        : "a share for each, shared memory",
-                                 seconds_of(batches, mode), batched};
+        ladder->rungs[ladder->count++] = (struct lesson_rung){
+            ladder->names[mode], "parallel",
+            mode == LESSON_THREADS           ? "a share of the batch for each"
+            : row->transfer == LESSON_SHARED ? "a share for each, shared memory"
+                                             : "a share for each, copied",
+            seconds_of(batches, mode), batched};
     }
 }
 

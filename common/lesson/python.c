@@ -293,9 +293,8 @@ static char *find_python(double limit, struct error *error)
     if (!path)
         path = try_python(DEBIANS_PYTHON, limit, &other);
     if (!path)
-        error_set(error, ERROR_SYSTEM,
-                  "found no Python with NumPy: python3: %.80s; " DEBIANS_PYTHON ": %.80s",
-                  reason.message, other.message);
+        error_set(error, ERROR_SYSTEM, "found no Python with NumPy: %.100s; %.100s", reason.message,
+                  other.message);
     return path;
 }
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import report
 from cases import OURS, TOLERANCE, chosen, names
-from machine import PACKAGES, Failure, Processes, describe, usable_cores
+from machine import PACKAGES, Failure, Processes, compiler_flags, describe, usable_cores
 
 # Rounds; seconds that a sample shall take; a call that takes longer than `slow` is left out; one that
 # takes longer than `patience` takes part in every other round, or fewer; after `limit` seconds a
@@ -148,7 +148,7 @@ def run(options, scratch):
         out = open(os.devnull, "w", encoding="utf-8")
     processes = Processes(Path(options.build, "tests"), options.python)
     bench = Bench(options, processes, scratch)
-    environment = {**describe(options.build), "command": options.command, "rounds": bench.rounds,
+    environment = {**describe(), "command": options.command, "rounds": bench.rounds,
                    "binding": "the processes' mask; with n threads n cores, no thread bound by itself",
                    "cores": ",".join(map(str, processes.cores[:max(options.threads)]))}
     if environment["load_average_before"] > report.BUSY:
@@ -176,6 +176,7 @@ def run(options, scratch):
             print(f"not measured: {peer}: {why}"
                   f"{f' (Debian: {package}; ./run bench --install-peers)' if package else ''}", file=out)
     isa = next((about["isa"] for (peer, _), about in processes.about.items() if peer == OURS), None)
+    environment["compiler_flags"] = compiler_flags(options.build, isa)
     found = [] if options.tiny else report.targets(reports, isa)
     report.print_targets(found, out)
     document = {"schema": report.SCHEMA, "environment": environment,

@@ -199,21 +199,24 @@ def cpu_flags():
     return set(match.group(1).split()) if match else set()
 
 
-def compiler_flags(build):
-    """Of the fast kernels, from the build's own record."""
+def compiler_flags(build, isa):
+    """Of the fast kernels for the instruction set in use, from the build's own record."""
+    match = re.fullmatch(r"x86-64-(v\d)", isa or "")
+    level = match.group(1) if match else "base"
     try:
         entries = json.loads(read(Path(build) / "compile_commands.json", "[]"))
     except ValueError:
         entries = []
     for entry in entries:
-        if entry["file"].endswith("common/kernels/cnn_direct.c"):
-            words = [word for word in shlex.split(entry["command"])[1:]
-                     if re.match(r"-(O|f(?!diagnostics)|m|g|std)", word)]
+        command = shlex.split(entry["command"])
+        if entry["file"].endswith("common/kernels/cnn_direct.c") and \
+                f"-DKERNELS_LEVEL={level}" in command:
+            words = [word for word in command[1:] if re.match(r"-(O|f(?!diagnostics)|m|g|std)", word)]
             return " ".join(dict.fromkeys(words))
     return "unknown"
 
 
-def describe(build):
+def describe():
     model = re.search(r"^model name\s*:\s*(.*)", read("/proc/cpuinfo"), re.M)
     numbers = [re.search(rf"^{name}\s*:\s*(\d+)", read("/proc/cpuinfo"), re.M)
                for name in ("cpu family", "model", "stepping")]
@@ -231,6 +234,5 @@ def describe(build):
         "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "not told"),
         "huge_pages": read("/sys/kernel/mm/transparent_hugepage/enabled", "not told"),
         "kernel": f"{platform.system()} {platform.release()}",
-        "compiler_flags": compiler_flags(build),
         "load_average_before": os.getloadavg()[0],
     }

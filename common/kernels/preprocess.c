@@ -156,8 +156,8 @@ void EACH_ISA(augment)(float *out, const float *image, const uint64_t *words, si
     for (ptrdiff_t y = 0; y < h; y++) {
         if (y + down < 0 || y + down >= h)
             continue;
-        const float *const row = image + (y + down) * w + right;
+        const float *const row = image + (y + down) * w;
         for (ptrdiff_t x = first; x < end; x++)
-            out[y * w + x] += mirrored ? row[w - 1 - x] : row[x];
+            out[y * w + x] += row[right + (mirrored ? w - 1 - x : x)];
     }
 }

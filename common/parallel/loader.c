@@ -457,6 +457,7 @@ static void wait_for_threads(struct wish *wish, double deadline)
         cpu_relax();
     }
     atomic_store(&loader->listening, 1); /* before it looks: what is loaded later is heard */
+    atomic_thread_fence(memory_order_seq_cst);
     for (;;) {
         const uint32_t heard = atomic_load(&loader->news);
         const double left = deadline - now();

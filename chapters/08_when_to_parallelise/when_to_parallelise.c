@@ -227,7 +227,7 @@ int main(int argc, char **argv)
         answered |= i < QUESTIONS && given;
     }
     if (!command != !files.count)
-        lesson_usage(lesson, "--command TEXT and the files that it is run for belong together");
+        lesson_usage(lesson, "--command TEXT and its files (words, or --files) belong together");
     if ((command != NULL) + (chosen != UNKNOWN) + answered > 1)
         lesson_usage(lesson, "--command, --workload, and the answers --independent, --heavy, "
                              "--large exclude one another");

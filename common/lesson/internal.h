@@ -116,6 +116,8 @@ struct options {
     double intervals[MOST_INTERVALS]; /* of the GIL */
     size_t interval_count;
     const char *save, *json, *csv;
+    const char *trace, *plot, *report, *answers;
+    bool timeline, step, python;
     bool quiet, no_progress, repeats_given;
     uint64_t given; /* bit i: the chapter's option i was on the command line */
 };
@@ -199,6 +201,9 @@ void why_print(struct lesson *lesson, const struct lesson_results *results);
 void output_check(struct lesson *lesson);
 void output_prepare(struct lesson *lesson); /* makes the --save directory */
 void output_write(struct lesson *lesson);
+
+/* Everything that --json writes, as a document of the caller's. Dies when memory is short. */
+struct json_t *output_document(struct lesson *lesson);
 
 /* ---- command.c ------------------------------------------------------------------------------- */
 

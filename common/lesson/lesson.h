@@ -171,6 +171,34 @@ struct lesson_workload {
                          numpy.isclose has it: for sums whose order changes */
 };
 
+/* What one worker did from begin to end, in seconds since the run began. */
+enum lesson_event_kind {
+    LESSON_TASK,     /* computed a task, or several in one go */
+    LESSON_CHUNK,    /* of a pool: had a chunk of tasks; its tasks lie inside */
+    LESSON_COPY_IN,  /* arguments were copied to the workers: the parent's row */
+    LESSON_COPY_OUT, /* results were copied back: the parent's row */
+    LESSON_GIL_WAIT, /* waited for the GIL */
+    LESSON_GIL_HELD, /* held it; tasks lie inside */
+    LESSON_EVENT_KINDS
+};
+
+struct lesson_event {
+    double begin, end;
+    int row; /* of the worker */
+    enum lesson_event_kind kind;
+    size_t index; /* of the task or chunk */
+};
+
+/* One run, recorded: a row for each thread or worker process. What no event covers was idle. */
+struct lesson_timeline {
+    double wall; /* of this run */
+    int rows;
+    char (*names)[32]; /* [rows]: "thread 0", "worker 1, pid 4711" */
+    size_t count;
+    const struct lesson_event *events; /* in the order of row, begin */
+    size_t lost;                       /* events for which a buffer had no room */
+};
+
 /* One row of the table. Times in seconds. */
 struct lesson_figures {
     enum lesson_mode mode;
@@ -197,6 +225,9 @@ struct lesson_figures {
     struct gil_statistics gil;
 
     struct pool_statistics pool_in_all; /* the same for all repeats and the warm-up together */
+
+    const struct lesson_timeline *timeline; /* of a run of its own; NULL: none was asked for */
+    double recorded_wall; /* median of the recorded runs, one beside each timed run; or 0 */
 };
 
 struct lesson_results {

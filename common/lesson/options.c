@@ -18,6 +18,13 @@ enum {
     KEY_SAVE,
     KEY_JSON,
     KEY_CSV,
+    KEY_TIMELINE,
+    KEY_TRACE,
+    KEY_PLOT,
+    KEY_REPORT,
+    KEY_STEP,
+    KEY_ANSWERS,
+    KEY_PYTHON,
     KEY_QUIET,
     KEY_NO_PROGRESS,
     KEY_CHAPTER = 0x1000,
@@ -50,6 +57,15 @@ static const struct argp_option common_options[] = {
     {"save", KEY_SAVE, "DIR", 0, "write inputs and results there as .npy files", 2},
     {"json", KEY_JSON, "FILE", 0, "write the results as JSON; - is standard output", 2},
     {"csv", KEY_CSV, "FILE", 0, "write the tables as CSV; - is standard output", 2},
+    {"timeline", KEY_TIMELINE, NULL, 0, "draw what each worker did when", 2},
+    {"trace", KEY_TRACE, "FILE", 0,
+     "write what each worker did when, for Perfetto and chrome://tracing", 2},
+    {"plot", KEY_PLOT, "FILE", 0,
+     "draw charts with gnuplot, as .svg, .png or .pdf; - is the terminal", 2},
+    {"report", KEY_REPORT, "DIR", 0, "write a page with everything, DIR/index.html", 2},
+    {"step", KEY_STEP, NULL, 0, "ask before each mode what you expect, then show it beside", 2},
+    {"answers", KEY_ANSWERS, "FILE", 0, "take the answers to --step from a file, a line each", 2},
+    {"python", KEY_PYTHON, NULL, 0, "run the chapter's notebook.py as well and compare", 2},
     {"no-progress", KEY_NO_PROGRESS, NULL, 0, "no progress on a terminal", 2},
     {"quiet", KEY_QUIET, NULL, 0, "no banner, tables, reasons and progress", 2},
     {0}};
@@ -345,6 +361,27 @@ static bool parse_common_option(struct lesson *lesson, int key, const char *text
         return true;
     case KEY_CSV:
         options->csv = file_name(lesson, "csv", text);
+        return true;
+    case KEY_TIMELINE:
+        options->timeline = true;
+        return true;
+    case KEY_TRACE:
+        options->trace = file_name(lesson, "trace", text);
+        return true;
+    case KEY_PLOT:
+        options->plot = file_name(lesson, "plot", text);
+        return true;
+    case KEY_REPORT:
+        options->report = file_name(lesson, "report", text);
+        return true;
+    case KEY_STEP:
+        options->step = true;
+        return true;
+    case KEY_ANSWERS:
+        options->answers = file_name(lesson, "answers", text);
+        return true;
+    case KEY_PYTHON:
+        options->python = true;
         return true;
     case KEY_QUIET:
         options->quiet = true;

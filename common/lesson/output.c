@@ -187,7 +187,7 @@ static json_t *run_entry(const struct lesson *lesson, const char *workload,
     return entry;
 }
 
-static void write_json(struct lesson *lesson, FILE *stream)
+json_t *output_document(struct lesson *lesson)
 {
     json_t *runs = json_array();
     for (const struct measured *measured = lesson->measured; measured; measured = measured->next)
@@ -203,11 +203,17 @@ static void write_json(struct lesson *lesson, FILE *stream)
     if (document && conclusions)
         json_object_set_new(document, "conclusions", conclusions);
     if (!document)
-        lesson_die(lesson, "--json: out of memory, or a text is not UTF-8");
+        lesson_die(lesson, "the report as JSON: out of memory, or a text is not UTF-8");
     if (lesson->ladder)
         json_object_set(document, "ladder", lesson->ladder);
     if (lesson->notebook)
         json_object_set(document, "notebook", lesson->notebook);
+    return document;
+}
+
+static void write_json(struct lesson *lesson, FILE *stream)
+{
+    json_t *document = output_document(lesson);
     json_dumpf(document, stream, JSON_INDENT(1) | JSON_REAL_PRECISION(12));
     fputc('\n', stream);
     json_decref(document);

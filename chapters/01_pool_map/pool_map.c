@@ -6,7 +6,6 @@
  * memory is shared with whom. At the end a better algorithm beats them all.
  *
  * Notebook: part 1.1, "Process vs thread", Pool.map and the pool-size benchmark.
- *
  * Usage: pool_map [--tasks N] [--iterations N] [--workers 1,2,4] [--help]
  *
  * Watch for:
@@ -22,7 +21,6 @@
  */
 #include "common/lesson/lesson.h"
 #include <sched.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 struct work {
@@ -45,9 +43,8 @@ __attribute__((noinline)) static int64_t heavy_computation(int64_t x, size_t ite
     return result;
 }
 
-/* The same under the GIL. An interpreter looks at every turn of a loop whether another thread has
- * asked for the lock. Its turn takes as long as a hundred of ours, so every 1000 is often enough.
- */
+/* The same under the GIL. An interpreter looks at every turn of a loop whether another thread wants
+ * the lock. Its turn takes as long as a hundred of ours, so every 1000 is often enough. */
 __attribute__((noinline)) static int64_t heavy_computation_under_gil(int64_t x, size_t iterations,
                                                                      struct gil *gil)
 {
@@ -68,16 +65,20 @@ __attribute__((noinline)) static int64_t heavy_computation_under_gil(int64_t x, 
 static void run_sequential(struct lesson_run *run)
 {
     struct work *work = run->work;
-    for (size_t i = 0; i < work->tasks; i++)
+    for (size_t i = 0; i < work->tasks; i++) {
         work->results[i] = heavy_computation(work->data[i], work->iterations);
+        lesson_task_done(run, i); /* for --timeline; nearly free */
+    }
 }
 
 static void run_threads(struct lesson_run *run)
 {
     struct work *work = run->work;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
-    for (size_t i = 0; i < work->tasks; i++)
+    for (size_t i = 0; i < work->tasks; i++) {
         work->results[i] = heavy_computation(work->data[i], work->iterations);
+        lesson_task_done(run, i);
+    }
 }
 
 /* A Python thread holds the GIL from its first instruction to its last, but for the checkpoints. */
@@ -88,9 +89,11 @@ static void run_threads_under_gil(struct lesson_run *run)
     {
         gil_acquire(run->gil);
 #pragma omp for schedule(runtime) nowait
-        for (size_t i = 0; i < work->tasks; i++)
+        for (size_t i = 0; i < work->tasks; i++) {
             work->results[i] =
                 heavy_computation_under_gil(work->data[i], work->iterations, run->gil);
+            lesson_task_done(run, i);
+        }
         gil_release(run->gil);
     }
 }
@@ -164,9 +167,7 @@ static void show_who_runs_where(struct lesson *lesson, struct work *work)
     size_t count;
     const int workers = lesson_workers(lesson, &count)[count - 1];
     work->traced = work->tasks < 20 * (size_t)workers ? work->tasks : 20 * (size_t)workers;
-    work->traces = calloc(work->traced, sizeof *work->traces);
-    if (!work->traces)
-        lesson_die(lesson, "no memory for %zu traces", work->traced);
+    work->traces = lesson_scratch(work->traced * sizeof *work->traces);
     lesson_heading(lesson, "Who runs where: every task adds 1 to the same global counter");
     for (enum lesson_mode mode = LESSON_THREADS; mode <= LESSON_PROCESSES; mode++) {
         const bool threads = mode == LESSON_THREADS;
@@ -176,7 +177,6 @@ static void show_who_runs_where(struct lesson *lesson, struct work *work)
         lesson_once(lesson, mode, workers, threads ? trace_threads : trace_processes, work);
         lesson_draw_traces(lesson, work->traces, work->traced, counter);
     }
-    free(work->traces);
 }
 
 /* ---- A better algorithm: 0 + 1 + ... + (n-1) = n (n-1) / 2 ---------------------------------- */

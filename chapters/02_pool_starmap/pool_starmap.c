@@ -67,18 +67,22 @@ __attribute__((noinline)) static int64_t process_with_params_under_gil(
 static void run_sequential(struct lesson_run *run)
 {
     struct work *work = run->work;
-    for (size_t i = 0; i < work->tasks; i++)
+    for (size_t i = 0; i < work->tasks; i++) {
         work->results[i] =
             process_with_params(work->x[i], work->multiplier, work->offset, work->iterations);
+        lesson_task_done(run, i);
+    }
 }
 
 static void run_threads(struct lesson_run *run)
 {
     struct work *work = run->work;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
-    for (size_t i = 0; i < work->tasks; i++)
+    for (size_t i = 0; i < work->tasks; i++) {
         work->results[i] =
             process_with_params(work->x[i], work->multiplier, work->offset, work->iterations);
+        lesson_task_done(run, i);
+    }
 }
 
 static void run_threads_under_gil(struct lesson_run *run)
@@ -88,9 +92,11 @@ static void run_threads_under_gil(struct lesson_run *run)
     {
         gil_acquire(run->gil);
 #pragma omp for schedule(runtime) nowait
-        for (size_t i = 0; i < work->tasks; i++)
+        for (size_t i = 0; i < work->tasks; i++) {
             work->results[i] = process_with_params_under_gil(
                 work->x[i], work->multiplier, work->offset, work->iterations, run->gil);
+            lesson_task_done(run, i);
+        }
         gil_release(run->gil);
     }
 }

@@ -98,8 +98,10 @@ static void matrices_sequential(struct lesson_run *run)
 {
     struct work *work = run->work;
     const size_t n = work->order;
-    for (size_t i = 0; i < work->matrices; i++)
+    for (size_t i = 0; i < work->matrices; i++) {
         work->sums[i] = matrix_work(work->x + i * n * n, n, work->heavy);
+        lesson_task_done(run, i);
+    }
 }
 
 static void matrices_threads(struct lesson_run *run)
@@ -107,8 +109,10 @@ static void matrices_threads(struct lesson_run *run)
     struct work *work = run->work;
     const size_t n = work->order;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
-    for (size_t i = 0; i < work->matrices; i++)
+    for (size_t i = 0; i < work->matrices; i++) {
         work->sums[i] = matrix_work(work->x + i * n * n, n, work->heavy);
+        lesson_task_done(run, i);
+    }
 }
 
 /* NumPy's kernels touch no Python object, so they give the GIL back while they compute. */
@@ -124,6 +128,7 @@ static void matrices_under_gil(struct lesson_run *run)
             gil_release(run->gil);
             work->sums[i] = matrix_work(work->x + i * n * n, n, work->heavy);
             gil_acquire(run->gil);
+            lesson_task_done(run, i);
         }
         gil_release(run->gil);
     }

@@ -62,16 +62,20 @@ static void filter_image(struct work *work, size_t i)
 static void run_sequential(struct lesson_run *run)
 {
     struct work *work = run->work;
-    for (size_t i = 0; i < work->images; i++)
+    for (size_t i = 0; i < work->images; i++) {
         filter_image(work, i);
+        lesson_task_done(run, i);
+    }
 }
 
 static void run_threads(struct lesson_run *run)
 {
     struct work *work = run->work;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
-    for (size_t i = 0; i < work->images; i++)
+    for (size_t i = 0; i < work->images; i++) {
         filter_image(work, i);
+        lesson_task_done(run, i);
+    }
 }
 
 /* The kernels are native code, so the GIL is given back while they run, as NumPy does. */
@@ -86,6 +90,7 @@ static void run_threads_under_gil(struct lesson_run *run)
             gil_release(run->gil);
             filter_image(work, i);
             gil_acquire(run->gil);
+            lesson_task_done(run, i);
         }
         gil_release(run->gil);
     }

@@ -2,8 +2,7 @@
  *
  * Samples are preprocessed (normalised, then five times clipped and normalised again) in random
  * order, a batch at a time. First the notebook's loader: a parallel map for each batch. Then what
- * loaders are for: a device, such as a GPU, trains with each batch, and meanwhile the cores are
- * free to prepare the next ones.
+ * loaders are for: a device, such as a GPU, trains with a batch while the cores prepare the next.
  *
  * Notebook: section 4.1, loading data in parallel.
  * Usage: data_loading [--samples N] [--batch-size N] [--train-ms MS] [--augment] [--help]
@@ -73,24 +72,26 @@ static bool next_batch(const struct work *work, struct batch *batch)
     return batch->place < work->tasks;
 }
 
-static void load(const struct work *work, const struct batch *batch, size_t i)
+static void load(const struct lesson_run *run, const struct batch *batch, size_t i)
 {
+    const struct work *work = run->work;
     const float *x = work->x + (size_t)batch->indices[i] * work->pixels;
     load_sample((const void *[]){work->chosen + batch->place + i, x, work->recipe},
                 work->batches + (batch->place + i) * work->pixels, NULL);
+    lesson_task_done(run, batch->place + i);
 }
 
 static void map_sequential(struct lesson_run *run, const struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
-        load(run->work, batch, i);
+        load(run, batch, i);
 }
 
 static void map_threads(struct lesson_run *run, const struct batch *batch)
 {
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
     for (size_t i = 0; i < batch->count; i++)
-        load(run->work, batch, i);
+        load(run, batch, i);
 }
 
 static void map_threads_under_gil(struct lesson_run *run, const struct batch *batch)
@@ -101,7 +102,7 @@ static void map_threads_under_gil(struct lesson_run *run, const struct batch *ba
 #pragma omp for schedule(runtime) nowait
         for (size_t i = 0; i < batch->count; i++) {
             gil_release(run->gil); /* for the native kernel */
-            load(run->work, batch, i);
+            load(run, batch, i);
             gil_acquire(run->gil);
         }
         gil_release(run->gil);
@@ -126,9 +127,10 @@ static void map_each_batch(struct lesson_run *run)
 {
     static void (*const map[])(struct lesson_run *, const struct batch *) = {
         map_sequential, map_threads, map_threads_under_gil, map_processes};
-    struct batch batch = {0};
-    while (run->error.code == ERROR_NONE && next_batch(run->work, &batch))
+    for (struct batch batch = {0}; !run->error.code && next_batch(run->work, &batch);) {
+        lesson_tasks_begin(run);
         map[run->mode](run, &batch);
+    }
 }
 
 /* ---- A loader whose workers go on while somebody trains ------------------------------------ */
@@ -184,8 +186,7 @@ static void make_data(struct lesson *lesson, void *context)
         lesson_result(lesson, &work->sums, work->tasks, sizeof *work->sums);
     else
         lesson_result(lesson, &work->batches, work->tasks, work->of.sample_size);
-    work->recipe[0] = work->size;
-    work->recipe[1] = work->augment;
+    memcpy(work->recipe, (size_t[]){work->size, work->augment}, 2 * sizeof *work->recipe);
     random_seed(&random, lesson_seed(lesson));
     random_normal_float(&random, work->x, samples * pixels);
     for (size_t e = 0; e < work->of.epochs; e++)
@@ -239,7 +240,7 @@ int main(int argc, char **argv)
     train.work = &training;
     train.tasks = &training.tasks;
     train.grow = NULL;
-    train.background = train.quiet = true;
+    train.background = train.quiet = train.recorded = true;
     for (int mode = 0; mode < LESSON_MODES; mode++)
         train.run[mode] = train_each_batch;
     lesson_heading(lesson, "training with each batch: load, then train; or a loader that goes on");

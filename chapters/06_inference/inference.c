@@ -11,7 +11,6 @@
  * Watch for:
  *   - send and copied: 65 kB of weights with every image of 3 kB, or never again.
  *   - what a better convolution brings on one core, beside what all the cores bring.
- *   - does a batch beat the pool? One that is there, or one that must be started?
  *
  * Try:
  *   1. --conv naive: from how many images on does a new pool pay? And with --conv direct?
@@ -55,16 +54,20 @@ static void classify(float *logits, const float *images, size_t n)
 static void run_sequential(struct lesson_run *run)
 {
     struct work *work = run->work;
-    for (size_t i = 0; i < work->images; i += model.batch)
+    for (size_t i = 0; i < work->images; i += model.batch) {
         classify(work->logits + i * LOGITS, work->pixels + i * IMAGE, model.batch);
+        lesson_task_done(run, i / model.batch);
+    }
 }
 
 static void run_threads(struct lesson_run *run)
 {
     struct work *work = run->work;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
-    for (size_t i = 0; i < work->images; i++)
+    for (size_t i = 0; i < work->images; i++) {
         classify(work->logits + i * LOGITS, work->pixels + i * IMAGE, 1);
+        lesson_task_done(run, i);
+    }
 }
 
 /* The network is native code, so the GIL is given back while it runs, as NumPy does. */
@@ -79,6 +82,7 @@ static void run_threads_under_gil(struct lesson_run *run)
             gil_release(run->gil);
             classify(work->logits + i * LOGITS, work->pixels + i * IMAGE, 1);
             gil_acquire(run->gil);
+            lesson_task_done(run, i);
         }
         gil_release(run->gil);
     }
@@ -133,7 +137,6 @@ static void run_processes_model_once(struct lesson_run *run)
              run->chunksize, &run->error);
 }
 
-/* All images at once. */
 static void run_batched(struct lesson_run *run)
 {
     struct work *work = run->work;
@@ -148,6 +151,7 @@ static void run_batched_threads(struct lesson_run *run)
     for (size_t share = 0; share < shares; share++) { /* one call for each thread */
         const size_t i = work->images * share / shares, end = work->images * (share + 1) / shares;
         classify(work->logits + i * LOGITS, work->pixels + i * IMAGE, end - i);
+        lesson_task_done(run, share);
     }
 }
 
@@ -170,8 +174,7 @@ static void compare(struct lesson *lesson, struct lesson_workload ways[WAYS], st
 {
     const struct lesson_results *results[WAYS];
     const size_t asked = work->images;
-    lesson_heading(lesson,
-                   "Every convolution: time for one image; does the batch beat the pool (once)?");
+    lesson_heading(lesson, "Every convolution, for one image; does a batch beat the pool (once)?");
     lesson_print(lesson,
                  "        images  one core   threads      each      once     batch   threads"
                  "  a running   or a new one\n");
@@ -181,8 +184,7 @@ static void compare(struct lesson *lesson, struct lesson_workload ways[WAYS], st
         lesson_line(lesson, cnn_version_name(model.version), ways, WAYS, results);
         lesson_beats_pool(lesson, results[BATCHED], results[ONCE]);
     }
-    lesson_print(lesson,
-                 "  each, once: a pool, the model sent with each image, or once to each worker\n");
+    lesson_print(lesson, "  each, once: a pool; the model sent with each image, once to workers\n");
 }
 
 int main(int argc, char **argv)

@@ -30,7 +30,7 @@ static void run_sequential(struct lesson_run *run)
 {
     struct work *work = run->work;
     for (size_t i = 0; i < work->tasks; i++)
-        do_ith(work, i, NULL);
+        do_ith(run, i, NULL);
 }
 
 static void run_threads(struct lesson_run *run)
@@ -38,7 +38,7 @@ static void run_threads(struct lesson_run *run)
     struct work *work = run->work;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
     for (size_t i = 0; i < work->tasks; i++)
-        do_ith(work, i, NULL);
+        do_ith(run, i, NULL);
 }
 
 static void run_threads_under_gil(struct lesson_run *run)
@@ -52,7 +52,7 @@ static void run_threads_under_gil(struct lesson_run *run)
         for (size_t i = 0; i < work->tasks; i++) {
             if (!held)
                 gil_release(run->gil);
-            do_ith(work, i, held ? run->gil : NULL);
+            do_ith(run, i, held ? run->gil : NULL);
             if (!held)
                 gil_acquire(run->gil);
             gil_checkpoint(run->gil);
@@ -123,6 +123,7 @@ static void measure(struct lesson *lesson, struct work *work, struct lesson_case
         .grow = work->kind == PYTHON_LIKE || (title && work->kind != COMMAND) ? &work->tasks : NULL,
         .transfer = work->kind == COMMAND ? LESSON_COPY : LESSON_BOTH,
         .quiet = !title,
+        .recorded = true,
     };
     char file[32];
     snprintf(file, sizeof file, "%s.npy", workload.name);

@@ -61,8 +61,10 @@ static void run_threads(struct lesson_run *run)
 {
     const struct work *work = run->work;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
-    for (size_t i = 0; i < work->parts; i++)
+    for (size_t i = 0; i < work->parts; i++) {
         compute_part(work, i);
+        lesson_task_done(run, i);
+    }
 }
 
 /* The product's threads: BLAS shares out one call among threads of its own. */
@@ -85,6 +87,7 @@ static void run_threads_under_gil(struct lesson_run *run)
             gil_release(run->gil);
             compute_part(work, i);
             gil_acquire(run->gil);
+            lesson_task_done(run, i);
         }
         gil_release(run->gil);
     }

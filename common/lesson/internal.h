@@ -2,8 +2,8 @@
  *
  * A lesson runs through five stations, a file each: the environment the libraries want
  * (environment.c), the command line (options.c), the machine (machine.c), the measurement
- * (measure.c, on the arrays of arrays.c), the report (report.c, why.c, output.c). python.c stands
- * beside them.
+ * (measure.c, on the arrays of arrays.c; record.c), the report (report.c, why.c, timeline.c,
+ * output.c, trace.c). python.c stands beside them.
  */
 #ifndef LESSON_INTERNAL_H
 #define LESSON_INTERNAL_H
@@ -185,6 +185,7 @@ void report_table(struct lesson *lesson, const struct lesson_workload *workload,
 
 /* Text that is broken into lines of at most 100 columns, the later ones indented. */
 void report_paragraph(struct lesson *lesson, int indent, const char *text);
+void report_paragraph_within(struct lesson *lesson, int columns, int indent, const char *text);
 
 /* One line in place on a terminal's standard error; progress_clear takes it away. */
 __attribute__((format(printf, 2, 3))) void progress_show(struct lesson *lesson, const char *format,
@@ -204,6 +205,35 @@ void output_write(struct lesson *lesson);
 
 /* Everything that --json writes, as a document of the caller's. Dies when memory is short. */
 struct json_t *output_document(struct lesson *lesson);
+
+/* ---- record.c -------------------------------------------------------------------------------- */
+
+/* Who wants to know of the tasks of a run: lesson_run.watched. */
+struct lesson_watch {
+    bool recorded; /* the recording */
+};
+
+/* Was anything asked for that needs recordings? */
+bool record_wanted(const struct lesson *lesson);
+
+/* From begin to end everybody records. */
+void record_begin(struct lesson *lesson, int workers);
+void record_end(struct lesson *lesson);
+
+/* What was recorded last, from `begin` (a time of CLOCK_MONOTONIC, in seconds) on, for `wall`
+ * seconds; record_free frees it. */
+struct lesson_timeline *record_take(struct lesson *lesson, enum lesson_mode mode, int workers,
+                                    double begin, double wall);
+void record_free(const struct lesson_timeline *timeline);
+
+/* ---- timeline.c, trace.c --------------------------------------------------------------------- */
+
+/* What --timeline draws of a workload's recorded runs, if it was asked for. */
+void timeline_draw(struct lesson *lesson, const struct lesson_workload *workload,
+                   const struct lesson_results *results);
+
+/* What --trace writes. */
+void trace_write(struct lesson *lesson, FILE *stream);
 
 /* ---- command.c ------------------------------------------------------------------------------- */
 
@@ -241,8 +271,11 @@ struct lesson {
     bool progress;   /* standard error is one */
     bool banner_due; /* until the first output or the first inputs are made, whatever comes first */
     bool terms_told, phases_told;
-    struct json_t *ladder;   /* the rows of lesson_ladder */
-    struct json_t *notebook; /* what notebook.py reported, or its error; NULL: it was not run */
+    struct lesson_watch watch;
+    struct timeline *recording; /* the buffers, NULL until there is a run to record, ... */
+    int recorded_workers;       /* ... for so many */
+    struct json_t *ladder;      /* the rows of lesson_ladder */
+    struct json_t *notebook;    /* what notebook.py reported, or its error; NULL: it was not run */
 };
 
 /* Ends the program when memory for the lesson's own small things is short. */

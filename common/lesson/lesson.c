@@ -1,5 +1,6 @@
 #include "common/data/file.h"
 #include "common/lesson/internal.h"
+#include "common/parallel/timeline.h"
 #include <cblas.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -113,13 +114,18 @@ static void occupy_standard_streams(void)
             _exit(1);
 }
 
+static bool is_output(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
+}
+
 static void begin_output(struct lesson *lesson)
 {
     const struct options *options = &lesson->options;
     const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
     const bool dumb = terminal && strcmp(terminal, "dumb") == 0;
-    lesson->silent = options->quiet || (options->json && strcmp(options->json, "-") == 0) ||
-                     (options->csv && strcmp(options->csv, "-") == 0);
+    lesson->silent = options->quiet || is_output(options->json) || is_output(options->csv) ||
+                     is_output(options->trace);
     lesson->colour = isatty(STDOUT_FILENO) && !dumb && !(no_colour && *no_colour);
     lesson->progress = isatty(STDERR_FILENO) && !dumb && !options->quiet && !options->no_progress;
 }
@@ -165,10 +171,13 @@ int lesson_end(struct lesson *lesson)
     while (lesson->measured) {
         struct measured *measured = lesson->measured;
         lesson->measured = measured->next;
+        for (size_t i = 0; i < measured->results.count; i++)
+            record_free(measured->figures[i].timeline);
         free(measured->figures);
         free(measured->name);
         free(measured);
     }
+    timeline_free(lesson->recording);
     json_decref(lesson->ladder);
     json_decref(lesson->notebook);
     while (lesson->conclusions) {

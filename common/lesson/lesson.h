@@ -106,6 +106,8 @@ void *lesson_scratch(size_t bytes);
 /* ---- A device that computes beside the cores, as a GPU does ---------------------------------- */
 
 struct lesson_run;
+struct lesson_watch;
+void lesson_tell_task(struct lesson_watch *watch, size_t i); /* for lesson_task_done */
 
 /* From start to wait the device of this run computes, `seconds` long or until wait is called,
  * whatever comes later; wait sleeps until then, so meanwhile the cores are free for others. What a
@@ -127,9 +129,24 @@ struct lesson_run {
     struct error error; /* pool_map's; anything but ERROR_NONE ends the program */
     double device;      /* seconds that the run's device has computed */
     double device_since;
+    struct lesson_watch *watched; /* who wants to know of each task; NULL: nobody */
 };
 
 typedef void lesson_function(struct lesson_run *run);
+
+/* At the end of each turn of a chapter's own loop over tasks: this thread has just finished task i,
+ * which it began when it had finished the one before, or when the run began. Nearly free where
+ * nobody wants to know, but a call: not in loops of a few instructions, which then count as one
+ * piece of work. Pools tell of their tasks by themselves. */
+static inline void lesson_task_done(const struct lesson_run *run, size_t i)
+{
+    if (__builtin_expect(run->watched != NULL, 0))
+        lesson_tell_task(run->watched, i);
+}
+
+/* In a run that has several such loops, one after the other: before each. Tasks that are done from
+ * here on began here at the earliest. */
+void lesson_tasks_begin(const struct lesson_run *run);
 
 struct lesson_workload {
     const char *name;  /* in JSON and CSV: "heavy_computation" */
@@ -164,8 +181,9 @@ struct lesson_workload {
     const int *workers;     /* only these counts, ended by 0; NULL: those asked for */
     bool fixed_transfer;    /* `transfer` stands, whatever the command line says */
     int threads_per_worker; /* OpenMP and BLAS threads in each worker; 0 means 1 */
-    bool background;  /* workers work ahead while the program does something else: see pool.h */
-    bool quiet;       /* no table, no Why; JSON and CSV have it, and so has the caller */
+    bool background; /* workers work ahead while the program does something else: see pool.h */
+    bool quiet;      /* no table, no Why; JSON and CSV have it, and so has the caller */
+    bool recorded;   /* quiet, but --timeline and --trace show it as they show those that are not */
     double tolerance; /* 0: results must be equal to the last bit. Else they are floats or doubles
                          (elements of 4 or 8 bytes), and may differ by rtol = atol = this, as
                          numpy.isclose has it: for sums whose order changes */
@@ -177,19 +195,22 @@ enum lesson_event_kind {
     LESSON_CHUNK,    /* of a pool: had a chunk of tasks; its tasks lie inside */
     LESSON_COPY_IN,  /* arguments were copied to the workers: the parent's row */
     LESSON_COPY_OUT, /* results were copied back: the parent's row */
-    LESSON_GIL_WAIT, /* waited for the GIL */
-    LESSON_GIL_HELD, /* held it; tasks lie inside */
+    LESSON_GIL_WAIT, /* waited for the GIL, perhaps in the midst of a task */
+    LESSON_GIL_HELD, /* held it; in pieces that end where a task ends */
     LESSON_EVENT_KINDS
 };
 
+/* Two events of a row are apart, or one lies inside the other. */
 struct lesson_event {
     double begin, end;
     int row; /* of the worker */
     enum lesson_event_kind kind;
-    size_t index; /* of the task or chunk */
+    size_t index; /* of the (first) task or chunk; of a copy: bytes */
+    size_t tasks; /* how many, from index on, or in the chunk; of others 0 */
 };
 
-/* One run, recorded: a row for each thread or worker process. What no event covers was idle. */
+/* One run, recorded: a row for each thread or worker process. What no event covers was idle; a task
+ * computes, except while it waits for the GIL. */
 struct lesson_timeline {
     double wall; /* of this run */
     int rows;
@@ -197,6 +218,9 @@ struct lesson_timeline {
     size_t count;
     const struct lesson_event *events; /* in the order of row, begin */
     size_t lost;                       /* events for which a buffer had no room */
+    bool whole; /* the tasks were too small to be recorded one by one: each row has one LESSON_TASK,
+                   or, in mode gil, none; then it computes while it holds the GIL */
+    double cost; /* recorded wall / wall - 1: the median of the pairs */
 };
 
 /* One row of the table. Times in seconds. */

@@ -12,6 +12,7 @@
 /* What one timed run showed. */
 struct sample {
     double wall, cpu, device, roof;
+    double recorded; /* wall of the run beside it that was recorded */
     struct pool_phases phases;
     struct pool_statistics pool; /* what the run added */
     struct gil_statistics gil;
@@ -27,6 +28,7 @@ struct configuration {
     struct gil *gil;
     struct sample *samples;
     struct pool_statistics pool_in_all; /* of all runs */
+    struct lesson_timeline *timeline;   /* of the last recorded run, or NULL */
     bool matches;
 };
 
@@ -36,7 +38,8 @@ struct measurement {
     struct array_set *arrays;
     struct configuration *configurations; /* [0] is sequential */
     size_t count;
-    bool roof; /* is the present run one for the roof? */
+    bool records;        /* has each run one beside it that is recorded? */
+    bool roof, recorded; /* is the present run one for the roof, or a recorded one? */
 };
 
 /* ---- Clocks ---------------------------------------------------------------------------------- */
@@ -140,6 +143,8 @@ static struct lesson_run run_arguments(const struct measurement *measurement,
                                .pool = configuration->pool,
                                .gil = configuration->gil,
                                .roof = measurement->roof,
+                               .watched =
+                                   measurement->recorded ? &measurement->lesson->watch : NULL,
                                .chunksize = measurement->lesson->options.chunksize};
 }
 
@@ -206,17 +211,26 @@ static void run_once(struct measurement *measurement, struct configuration *conf
     settle(run.pool);
     if (team)
         bind_team(lesson, run.workers, true);
+    if (measurement->recorded)
+        record_begin(lesson, run.workers);
 
     const double others_start = others_cpu(run.pool);
     const double own_start = own_cpu(), wall_start = wall_clock();
     measurement->workload->run[configuration->mode](&run);
     const double wall_end = wall_clock(), own_end = own_cpu();
+    if (measurement->recorded)
+        record_end(lesson);
     if (!settle(run.pool))
         lesson->restless = true;
     const double others = others_cpu(run.pool) - others_start;
     if (team)
         bind_team(lesson, run.workers, false);
     const double wall = wall_end - wall_start;
+    if (measurement->recorded) {
+        record_free(configuration->timeline);
+        configuration->timeline =
+            record_take(lesson, configuration->mode, run.workers, wall_start, wall);
+    }
     const double cpu = fmax(0.0, own_end - own_start - clock_cost()) + fmax(0.0, others);
 
     if (run.pool)
@@ -261,15 +275,38 @@ static double run_roof(struct measurement *measurement, struct configuration *co
     return configuration->mode == LESSON_PROCESSES ? sample.phases.compute : sample.wall;
 }
 
-/* The roof before the run or after it in turn: what comes second may find its data in a cache. */
-static void run_under_roof(struct measurement *measurement, struct configuration *configuration,
+/* The seconds that the configuration takes while all that it does is recorded. */
+static double run_recorded(struct measurement *measurement, struct configuration *configuration)
+{
+    struct sample sample;
+    measurement->recorded = true;
+    run_and_compare(measurement, configuration, &sample);
+    measurement->recorded = false;
+    return sample.wall;
+}
+
+static void run_twins(struct measurement *measurement, struct configuration *configuration,
+                      struct sample *sample)
+{
+    if (measurement->workload->roof)
+        sample->roof = run_roof(measurement, configuration);
+    if (measurement->records)
+        sample->recorded = run_recorded(measurement, configuration);
+}
+
+/* What is measured beside a run comes before it or after it in turn: what comes second may find its
+ * data in a cache. */
+static void run_with_twins(struct measurement *measurement, struct configuration *configuration,
                            int repeat)
 {
-    struct sample *sample = &configuration->samples[repeat];
-    const bool roof = measurement->workload->roof;
-    const double before = roof && repeat % 2 == 0 ? run_roof(measurement, configuration) : 0.0;
+    struct sample *sample = &configuration->samples[repeat], twins = {0};
+    if (repeat % 2 == 0)
+        run_twins(measurement, configuration, &twins);
     run_and_compare(measurement, configuration, sample);
-    sample->roof = roof && repeat % 2 != 0 ? run_roof(measurement, configuration) : before;
+    if (repeat % 2 != 0)
+        run_twins(measurement, configuration, &twins);
+    sample->roof = twins.roof;
+    sample->recorded = twins.recorded;
 }
 
 /* ---- --seconds ------------------------------------------------------------------------------- */
@@ -500,6 +537,25 @@ static void name_row(const struct measurement *measurement,
         snprintf(name, size, "%s", mode);
 }
 
+/* What the runs that were recorded cost, against those beside them. */
+static void summarise_recorded(struct lesson *lesson, const struct configuration *configuration,
+                               struct lesson_figures *figures)
+{
+    const size_t repeats = (size_t)lesson->options.repeats;
+    const struct sample *samples = configuration->samples;
+    if (!configuration->timeline)
+        return;
+    double *walls = lesson_allocate(lesson, 2 * repeats, sizeof *walls), *costs = walls + repeats;
+    for (size_t i = 0; i < repeats; i++) {
+        walls[i] = samples[i].recorded;
+        costs[i] = samples[i].recorded / fmax(samples[i].wall, 1e-9) - 1.0;
+    }
+    figures->recorded_wall = median(walls, repeats);
+    configuration->timeline->cost = median(costs, repeats);
+    figures->timeline = configuration->timeline;
+    free(walls);
+}
+
 static struct lesson_figures summarise(const struct measurement *measurement,
                                        const struct configuration *configuration)
 {
@@ -545,6 +601,7 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     if (configuration->mode == LESSON_GIL)
         figures.switch_interval = configuration->switch_interval;
     name_row(measurement, configuration, figures.name, sizeof figures.name);
+    summarise_recorded(lesson, configuration, &figures);
     if (configuration->pool)
         figures.startup = pool_statistics(configuration->pool).startup;
     free(walls);
@@ -603,7 +660,7 @@ static void run_each(struct measurement *measurement, int repeat)
         if (repeat < 0)
             run_and_compare(measurement, configuration, &warm_up);
         else
-            run_under_roof(measurement, configuration, repeat);
+            run_with_twins(measurement, configuration, repeat);
     }
 }
 
@@ -621,9 +678,11 @@ void lesson_grow(struct lesson *lesson, const struct lesson_workload *workload)
 
 /* Everything before the first of the runs that are interleaved. */
 static struct measurement begin_measurement(struct lesson *lesson,
-                                            const struct lesson_workload *workload)
+                                            const struct lesson_workload *workload, bool alone)
 {
     struct measurement measurement = {.lesson = lesson, .workload = workload};
+    measurement.records =
+        record_wanted(lesson) && (workload->recorded || (alone && !workload->quiet));
     struct sample warm_up;
     if (!workload->run[LESSON_SEQUENTIAL])
         lesson_die(lesson, "%s has no sequential version to compare with", workload->name);
@@ -650,12 +709,12 @@ static const struct lesson_results *end_measurement(struct measurement *measurem
     return results;
 }
 
-void lesson_measure_in_turns(struct lesson *lesson, const struct lesson_workload *workloads,
-                             size_t count, const struct lesson_results **results)
+static void measure(struct lesson *lesson, const struct lesson_workload *workloads, size_t count,
+                    bool alone, const struct lesson_results **results)
 {
     struct measurement *measurements = lesson_allocate(lesson, count, sizeof *measurements);
     for (size_t i = 0; i < count; i++)
-        measurements[i] = begin_measurement(lesson, &workloads[i]);
+        measurements[i] = begin_measurement(lesson, &workloads[i], alone);
     /* Warm-up of all, then A B C, A B C, ...: a disturbance from outside hits all of them alike. */
     for (int repeat = -1; repeat < lesson->options.repeats; repeat++)
         for (size_t i = 0; i < count; i++)
@@ -665,16 +724,23 @@ void lesson_measure_in_turns(struct lesson *lesson, const struct lesson_workload
     free(measurements);
 }
 
+void lesson_measure_in_turns(struct lesson *lesson, const struct lesson_workload *workloads,
+                             size_t count, const struct lesson_results **results)
+{
+    measure(lesson, workloads, count, false, results);
+}
+
 const struct lesson_results *lesson_measure(struct lesson *lesson,
                                             const struct lesson_workload *workload)
 {
     const struct lesson_results *results;
-    lesson_measure_in_turns(lesson, workload, 1, &results);
+    measure(lesson, workload, 1, true, &results);
     if (!workload->quiet) {
         report_table(lesson, workload, results);
         why_print(lesson, results);
-        lesson_flush(lesson);
     }
+    timeline_draw(lesson, workload, results);
+    lesson_flush(lesson);
     return results;
 }
 

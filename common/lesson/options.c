@@ -490,6 +490,14 @@ static void default_workers(struct lesson *lesson)
     options->worker_count = 1;
 }
 
+static void require_different(struct lesson *lesson, const char *option, const char *path,
+                              const char *other_option, const char *other)
+{
+    if (path && other && strcmp(path, other) == 0)
+        lesson_usage(lesson, "--%s and --%s: both name '%s'; they must differ", option,
+                     other_option, path);
+}
+
 void options_parse(struct lesson *lesson, int argc, char **argv)
 {
     lesson->options = (struct options){.modes = {true, true, true, true},
@@ -519,8 +527,9 @@ void options_parse(struct lesson *lesson, int argc, char **argv)
     argp_program_version = version;
     if (argp_parse(&argp, argc > 0 ? argc : 1, arguments, 0, NULL, lesson))
         exit(2);
-    if (options->json && options->csv && strcmp(options->json, options->csv) == 0)
-        lesson_usage(lesson, "--json and --csv: both name '%s'; they must differ", options->json);
+    require_different(lesson, "json", options->json, "csv", options->csv);
+    require_different(lesson, "json", options->json, "trace", options->trace);
+    require_different(lesson, "csv", options->csv, "trace", options->trace);
     for (size_t i = 0; i < own_count; i++)
         free((char *)table[1 + i].doc);
     free(table);

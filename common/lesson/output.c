@@ -37,6 +37,7 @@ void output_check(struct lesson *lesson)
     const struct options *options = &lesson->options;
     check_file(lesson, "json", options->json);
     check_file(lesson, "csv", options->csv);
+    check_file(lesson, "trace", options->trace);
 }
 
 /* Not before the chapter has found its sizes and files good: a wrong command line leaves nothing.
@@ -177,6 +178,8 @@ static json_t *run_entry(const struct lesson *lesson, const char *workload,
     json_object_update_new(entry, rest);
     if (figures->roof > 0.0)
         json_object_set_new(entry, "roof_s", json_real(figures->roof));
+    if (figures->recorded_wall > 0.0)
+        json_object_set_new(entry, "recorded_wall_s", json_real(figures->recorded_wall));
     if (processes)
         json_object_set_new(entry, "pool", pool_entry(lesson, &figures->pool));
     if (figures->device > 0)
@@ -306,6 +309,7 @@ void output_write(struct lesson *lesson)
 {
     write_file(lesson, lesson->options.json, write_json);
     write_file(lesson, lesson->options.csv, write_csv);
+    write_file(lesson, lesson->options.trace, trace_write);
 }
 
 /* ---- Saved arrays ---------------------------------------------------------------------------- */

@@ -62,11 +62,16 @@ void progress_clear(struct lesson *lesson)
 
 void report_paragraph(struct lesson *lesson, int indent, const char *text)
 {
+    report_paragraph_within(lesson, COLUMNS, indent, text);
+}
+
+void report_paragraph_within(struct lesson *lesson, int columns, int indent, const char *text)
+{
     int column = indent;
     lesson_print(lesson, "%*s", indent, "");
     while (*text) {
         const size_t blanks = strspn(text, " "), word = strcspn(text + blanks, " ");
-        if (column + (int)(blanks + word) > COLUMNS && column > indent) {
+        if (column + (int)(blanks + word) > columns && column > indent) {
             lesson_print(lesson, "\n%*s", indent, "");
             column = indent;
         } else {

@@ -34,6 +34,7 @@ static struct step measure_step(struct lesson *lesson, const struct lesson_workl
     quiet.modes = modes;
     quiet.grow = NULL;
     quiet.quiet = true;
+    quiet.recorded = false;
     const struct lesson_results *results = lesson_measure(lesson, &quiet);
     struct step step = {.size = size,
                         .task = results->figures[0].wall_median /
@@ -120,6 +121,7 @@ void lesson_blas_threads(struct lesson *lesson, const struct lesson_workload *wo
     quiet.modes = 1u << LESSON_PROCESSES;
     quiet.grow = NULL;
     quiet.quiet = true;
+    quiet.recorded = false;
     if (!lesson_runs(lesson, LESSON_PROCESSES))
         return;
     lesson_heading(lesson, workload->title);

@@ -12,6 +12,7 @@ static const struct lesson_results *measure(struct lesson *lesson, const char *v
     quiet.run[LESSON_GIL] = NULL;
     quiet.grow = NULL;
     quiet.quiet = true;
+    quiet.recorded = false;
     return lesson_measure(lesson, &quiet);
 }
 

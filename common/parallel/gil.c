@@ -1,4 +1,5 @@
 #include "common/parallel/gil.h"
+#include "common/parallel/timeline.h"
 #include <stdlib.h>
 
 /* A thread is known by the address of a variable of its own. */
@@ -63,7 +64,10 @@ static bool wait_one_interval(struct gil *gil)
 /* take_gil of ceval_gil.c. */
 void gil_acquire(struct gil *gil)
 {
+    uint64_t waited = 0; /* since when; 0: it was free, or nobody records it */
     pthread_mutex_lock(&gil->mutex);
+    if (gil->locked && timeline_is_on())
+        waited = timeline_clock();
     while (gil->locked) {
         const uint64_t seen = gil->statistics.switches;
         if (wait_one_interval(gil) && gil->locked && gil->statistics.switches == seen)
@@ -82,11 +86,14 @@ void gil_acquire(struct gil *gil)
     pthread_mutex_unlock(&gil->switch_mutex);
     atomic_store_explicit(&gil->drop_request, false, memory_order_relaxed);
     pthread_mutex_unlock(&gil->mutex);
+    if (timeline_is_on())
+        timeline_gil_taken(waited);
 }
 
 /* drop_gil of ceval_gil.c. */
 static void drop(struct gil *gil, bool at_checkpoint)
 {
+    const uint64_t dropped = timeline_is_on() ? timeline_clock() : 0; /* while it is still held */
     pthread_mutex_lock(&gil->mutex);
     const bool asked = atomic_load_explicit(&gil->drop_request, memory_order_relaxed);
     gil->locked = false;
@@ -94,6 +101,8 @@ static void drop(struct gil *gil, bool at_checkpoint)
     pthread_cond_signal(&gil->released);
     pthread_mutex_unlock(&gil->mutex);
 
+    if (dropped)
+        timeline_gil_dropped(dropped);
     if (asked) {
         /* Without this wait the same thread would nearly always take the lock back before the
          * waiter has even woken up. */
@@ -101,6 +110,8 @@ static void drop(struct gil *gil, bool at_checkpoint)
         while (gil->last_holder == &self)
             pthread_cond_wait(&gil->switched, &gil->switch_mutex);
         pthread_mutex_unlock(&gil->switch_mutex);
+        if (dropped)
+            timeline_span(TIMELINE_GIL_WAIT, dropped, timeline_clock(), 0, 0);
     }
 }
 

@@ -11,6 +11,9 @@
  *
  * So computing threads take turns of one interval each, and the total speed stays that of one
  * core; a thread that comes back from I/O waits up to an interval before it goes on.
+ *
+ * While a recording is on (timeline.h), each thread records when it waited for the lock and when it
+ * held it: of one lock at a time.
  */
 #ifndef PARALLEL_GIL_H
 #define PARALLEL_GIL_H

@@ -9,6 +9,7 @@
  *   imap.c      iterators: a window of jobs, one chunk each
  *   manager.c   the pool's own thread: deaths, replacements, time limits, the end
  *   callback.c  the thread that calls the program's callbacks
+ *   timeline.c  recordings of who did what when
  *   loader.c    batches of samples, each a job whose results go into a slot
  *   pool.c      create, close, destroy, statistics
  *
@@ -21,6 +22,7 @@
 #define PARALLEL_INTERNAL_H
 
 #include "common/parallel/pool.h"
+#include "common/parallel/timeline.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -90,6 +92,7 @@ struct job {
     struct chunk *chunks;   /* [chunk_count] */
     struct job_slot *slots; /* [slot_count]: one for each worker; one chunk needs only one */
     int slot_count;
+    struct timeline *timeline; /* where workers record what they do of it, or NULL */
     struct pool_results results;
     struct pool_column columns[POOL_MAX_COLUMNS]; /* all pointers lie in the arena */
     char function[NAME_LENGTH];

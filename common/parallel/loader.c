@@ -110,10 +110,14 @@ static void load_samples(const struct loader *loader, const struct slot *slot, s
 {
     struct pool_task task;
     error->code = ERROR_NONE;
+    if (timeline_is_on())
+        timeline_task_begin();
     for (size_t i = first; i < end && !atomic_load(&loader->stop); i++) {
         gil_give(loader->options.gil);
         const int failed = load_sample(loader, slot, i, &task);
         gil_take(loader->options.gil);
+        if (timeline_is_on())
+            timeline_task_done((size_t)slot->indices[i], 1);
         if (!failed)
             continue;
         if (task.message[0] == '\0')

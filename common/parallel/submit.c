@@ -364,6 +364,15 @@ static bool claim_collecting(struct pool_result *result)
     return true;
 }
 
+static void copy_back(struct pool_result *result)
+{
+    const uint64_t begin = timeline_is_on() ? now_ns() : 0;
+    const uint64_t copied = job_copy_results(result->job, &result->results);
+    result->copied += copied;
+    if (begin)
+        timeline_span(TIMELINE_COPY_OUT, begin, now_ns(), copied, 0);
+}
+
 void result_collect(struct pool_result *result)
 {
     struct pool *pool = result->pool;
@@ -373,7 +382,7 @@ void result_collect(struct pool_result *result)
     if (!mine)
         return;
     if (result->job)
-        result->copied += job_copy_results(result->job, &result->results);
+        copy_back(result);
     result->times[3] = now();
     pthread_mutex_lock(&pool->mutex);
     pool->statistics.bytes_copied += result->copied;
@@ -471,9 +480,12 @@ static int submit(struct pool *pool, struct work work, struct pool_result *resul
     result->board_slot = -1;
     result->references = 2; /* who submits it, and the list of the unfinished */
     if (work.tasks > 0) {
+        const uint64_t begin = timeline_is_on() ? now_ns() : 0;
         result->job = job_build(pool, &work, &result->copied, error);
         if (!result->job)
             return -1;
+        if (begin)
+            timeline_span(TIMELINE_COPY_IN, begin, now_ns(), result->copied, 0);
     }
     pthread_mutex_lock(&pool->mutex);
     int status = check_open(pool, even_closed, error);

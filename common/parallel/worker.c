@@ -17,7 +17,17 @@
 #include <unistd.h>
 
 #define TASK_STACK  ((size_t)16 << 20)
-#define LONGEST_RUN 16 /* chunks: two pairs of cache lines */
+#define LONGEST_RUN 16               /* chunks: two pairs of cache lines */
+#define LIGHT       ((uint64_t)2000) /* ns: tasks that are shorter are recorded several in one go */
+#define MOST_IN_ONE ((uint32_t)1 << 20)
+
+/* What a worker records of its tasks (timeline.h). */
+struct recorder {
+    struct timeline_row *row; /* NULL: nothing */
+    uint64_t begin, last;     /* of the chunk, of what was recorded last */
+    uint32_t tasks;           /* since then */
+    uint32_t every;           /* so many tasks make an event */
+};
 
 struct worker {
     struct worker_start start;
@@ -25,6 +35,7 @@ struct worker {
     struct worker_slot *slot;
     int look_at; /* on the board, first */
     long chunks_done;
+    struct recorder recorder;
 };
 
 static int levels = POOL_MAX_NESTING + 1; /* of pools that this process may have */
@@ -164,6 +175,42 @@ static void start_clock(struct worker *worker, struct pool_task *task)
     atomic_store_explicit(&worker->slot->started, task->started, memory_order_release);
 }
 
+static void record_tasks(struct recorder *recorder, size_t last_index)
+{
+    const uint64_t time = now_ns(), took = time - recorder->last;
+    timeline_add(recorder->row, TIMELINE_TASK, recorder->last, time,
+                 last_index + 1 - recorder->tasks, recorder->tasks);
+    if (took < LIGHT && recorder->every < MOST_IN_ONE)
+        recorder->every *= 2;
+    else if (took > 8 * LIGHT && recorder->every > 1)
+        recorder->every /= 2;
+    recorder->last = time;
+    recorder->tasks = 0;
+}
+
+static void record_chunk_begin(struct recorder *recorder)
+{
+    if (recorder->row)
+        recorder->begin = recorder->last = now_ns();
+    recorder->tasks = 0;
+}
+
+static void record_task(struct recorder *recorder, size_t index)
+{
+    if (recorder->row && ++recorder->tasks >= recorder->every)
+        record_tasks(recorder, index);
+}
+
+static void record_chunk_end(struct recorder *recorder, size_t last_index, size_t chunk,
+                             size_t tasks)
+{
+    if (!recorder->row)
+        return;
+    if (recorder->tasks > 0)
+        record_tasks(recorder, last_index);
+    timeline_add(recorder->row, TIMELINE_CHUNK, recorder->begin, recorder->last, chunk, tasks);
+}
+
 /* The tasks of one chunk, until one fails: as in Python that ends its chunk. A worker that died
  * may have done some of them; the chunk goes on where it ended. */
 static void run_chunk(struct worker *worker, struct job *job, struct job_slot *slot,
@@ -174,10 +221,12 @@ static void run_chunk(struct worker *worker, struct job *job, struct job_slot *s
     const bool time_limits = worker->board->time_limits;
     const void *arguments[POOL_MAX_COLUMNS];
     struct pool_task task; /* its message is long, and nearly never used */
+    task.index = 0;
     task.slot = NULL;
     task.own = worker->slot;
     task.message[0] = '\0';
 
+    record_chunk_begin(&worker->recorder);
     for (size_t i = first + atomic_load_explicit(completed, memory_order_relaxed); i < end; i++) {
         for (size_t c = 0; c < job->column_count; c++)
             arguments[c] = element(&job->columns[c], i);
@@ -192,6 +241,7 @@ static void run_chunk(struct worker *worker, struct job *job, struct job_slot *s
             _exit(0); /* the task has forked, and returned twice */
         if (time_limits)
             atomic_store_explicit(&worker->slot->started, 0, memory_order_release);
+        record_task(&worker->recorder, task.index);
         if (failed) {
             if (task.message[0] == '\0')
                 snprintf(task.message, sizeof task.message, "returned %d", failed);
@@ -202,6 +252,7 @@ static void run_chunk(struct worker *worker, struct job *job, struct job_slot *s
         task.message[0] = '\0'; /* it may have thought better of failing */
         atomic_store_explicit(completed, (uint32_t)(i + 1 - first), memory_order_release);
     }
+    record_chunk_end(&worker->recorder, task.index, chunk, end - first);
 }
 
 /* Chunks that a worker is to try next. */
@@ -329,6 +380,9 @@ static size_t work_on(struct worker *worker, struct job *job)
     pool_function *function = pool_find(job->function);
     if (!function)
         function = not_found;
+    worker->recorder = (struct recorder){.every = 1};
+    if (job->timeline)
+        worker->recorder.row = timeline_worker_row(job->timeline, own);
     uint64_t last = now_ns();
     size_t done = 0, more;
     struct run run;
@@ -526,6 +580,7 @@ _Noreturn void worker_main(const struct worker_start *start)
     worker_pid = getpid();
     is_copy = false; /* it may descend from a worker */
     forget_program();
+    timeline_forget();
     snprintf(name, sizeof name, "worker-%d", start->slot);
     prctl(PR_SET_NAME, name);
     if (start->board->time_limits)

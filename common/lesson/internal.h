@@ -177,6 +177,7 @@ struct measured {
     struct lesson_results results;
     struct lesson_figures *figures;
     char *name;
+    bool quiet; /* its timeline is drawn at the end */
     struct measured *next;
 };
 
@@ -229,8 +230,10 @@ void record_free(const struct lesson_timeline *timeline);
 /* ---- timeline.c, trace.c --------------------------------------------------------------------- */
 
 /* What --timeline draws of a workload's recorded runs, if it was asked for. */
-void timeline_draw(struct lesson *lesson, const struct lesson_workload *workload,
-                   const struct lesson_results *results);
+void timeline_draw(struct lesson *lesson, const char *name, const struct lesson_results *results);
+
+/* ... and of all workloads that were measured quietly. */
+void timeline_draw_quiet(struct lesson *lesson);
 
 /* What --trace writes. */
 void trace_write(struct lesson *lesson, FILE *stream);

@@ -164,6 +164,7 @@ int lesson_end(struct lesson *lesson)
 {
     machine_banner(lesson);
     progress_clear(lesson);
+    timeline_draw_quiet(lesson);
     output_write(lesson);
     lesson_flush(lesson);
     const int status = lesson->failed ? 1 : 0;

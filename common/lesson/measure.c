@@ -618,6 +618,7 @@ static const struct lesson_results *keep_results(struct measurement *measurement
     struct measured *measured = lesson_allocate(lesson, 1, sizeof *measured);
     measured->figures = lesson_allocate(lesson, measurement->count, sizeof *measured->figures);
     measured->name = strdup(measurement->workload->name);
+    measured->quiet = measurement->workload->quiet;
     if (!measured->name)
         lesson_die(lesson, "out of memory");
     measured->results =
@@ -738,9 +739,9 @@ const struct lesson_results *lesson_measure(struct lesson *lesson,
     if (!workload->quiet) {
         report_table(lesson, workload, results);
         why_print(lesson, results);
+        timeline_draw(lesson, workload->name, results);
+        lesson_flush(lesson);
     }
-    timeline_draw(lesson, workload, results);
-    lesson_flush(lesson);
     return results;
 }
 

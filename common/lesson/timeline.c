@@ -188,12 +188,9 @@ static void draw_run(struct canvas *canvas, const struct lesson_figures *figures
     canvas->strip.cell = timeline->wall / canvas->strip.cells;
     canvas->strip.in =
         lesson_allocate(lesson, (size_t)canvas->strip.cells, sizeof *canvas->strip.in);
-    snprintf(text, sizeof text, "%s, %d worker%s: recording cost %s%.1f %%%s of %d pair%s)%s",
-             figures->name, figures->workers, figures->workers == 1 ? "" : "s",
-             timeline->cost > 0.0 ? "" : "nothing that shows (", 100.0 * timeline->cost,
-             timeline->cost > 0.0 ? " (median" : ", median", figures->repeats,
-             figures->repeats == 1 ? "" : "s",
-             timeline->whole ? "; its tasks were not recorded one by one" : "");
+    snprintf(text, sizeof text, "%s, %d worker%s%s", figures->name, figures->workers,
+             figures->workers == 1 ? "" : "s",
+             timeline->whole ? ": as a whole; its tasks were not recorded one by one" : "");
     report_paragraph_within(lesson, canvas->columns, 0, text);
     for (int row = 0; row < timeline->rows; row++)
         draw_row(canvas, timeline, row);
@@ -203,6 +200,33 @@ static void draw_run(struct canvas *canvas, const struct lesson_figures *figures
         report_paragraph_within(lesson, canvas->columns, 0, text);
     }
     free(canvas->strip.in);
+}
+
+/* "Recording cost 0.4 % (sequential), ...". Against the runs beside them, which stand in the table.
+ */
+static void draw_costs(const struct canvas *canvas, const struct lesson_results *results)
+{
+    struct lesson *lesson = canvas->lesson;
+    const char *between = "Recording cost";
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    if (!stream)
+        lesson_die(lesson, "out of memory");
+    for (size_t i = 0; i < results->count; i++) {
+        const struct lesson_figures *figures = &results->figures[i];
+        if (figures->timeline)
+            fprintf(stream, "%s %.1f %% (%s %d)", between, 100.0 * figures->timeline->cost,
+                    figures->name, figures->workers);
+        between = ",";
+    }
+    const int pairs = results->figures[0].repeats;
+    fprintf(stream, "; medians of %d pair%s of runs, below 0 by chance; the table has the others",
+            pairs, pairs == 1 ? "" : "s");
+    if (fclose(stream))
+        lesson_die(lesson, "out of memory");
+    report_paragraph_within(lesson, canvas->columns, 0, text);
+    free(text);
 }
 
 static void draw_legend(const struct canvas *canvas)
@@ -216,11 +240,10 @@ static void draw_legend(const struct canvas *canvas)
                  look->meaning);
         report_paragraph_within(canvas->lesson, canvas->columns, 2, text);
     }
-    report_paragraph_within(canvas->lesson, canvas->columns, 2, "% of the time computing");
+    report_paragraph_within(canvas->lesson, canvas->columns, 2, "% of the time, computing");
 }
 
-void timeline_draw(struct lesson *lesson, const struct lesson_workload *workload,
-                   const struct lesson_results *results)
+void timeline_draw(struct lesson *lesson, const char *name, const struct lesson_results *results)
 {
     struct canvas canvas = {
         .lesson = lesson, .columns = window_columns(), .utf8 = locale_is_utf8()};
@@ -230,10 +253,18 @@ void timeline_draw(struct lesson *lesson, const struct lesson_workload *workload
         any |= results->figures[i].timeline != NULL;
     if (!any || !lesson->options.timeline || lesson->silent)
         return;
-    snprintf(heading, sizeof heading, "Timeline: %s", workload->name);
+    snprintf(heading, sizeof heading, "Timeline: %s", name);
     lesson_heading(lesson, heading);
     for (size_t i = 0; i < results->count; i++)
         if (results->figures[i].timeline)
             draw_run(&canvas, &results->figures[i]);
     draw_legend(&canvas);
+    draw_costs(&canvas, results);
+}
+
+void timeline_draw_quiet(struct lesson *lesson)
+{
+    for (const struct measured *measured = lesson->measured; measured; measured = measured->next)
+        if (measured->quiet)
+            timeline_draw(lesson, measured->name, &measured->results);
 }

@@ -9,7 +9,8 @@ Needs nothing but the standard library. The comparison with NumPy runs the chapt
 in an interpreter that has NumPy, and is skipped, with a message, where none is found. Time never
 decides: limits are there only so that a program that hangs is found out.
 
-What is special to a chapter, its sizes and tests of its own, is in chapter_NN.py beside this file.
+What is special to a chapter, its sizes and tests of its own, is in chapter_NN.py beside this file;
+what --timeline and --trace make of a run, in test_timelines.py.
 """
 import array
 import ast
@@ -872,12 +873,14 @@ def main():
     special = importlib.import_module(f"chapter_{stem[:2]}")
     ChapterTest.build, ChapterTest.source = os.path.realpath(build), os.path.realpath(source)
     ChapterTest.stem, ChapterTest.chapter = stem, special.CHAPTER
-    loader, common = unittest.defaultTestLoader, sys.modules[__name__]
+    loader = unittest.defaultTestLoader
+    modules = [special, importlib.import_module("test_timelines"), sys.modules[__name__]]
     if names:
-        tests = [loader.loadTestsFromName(name, special if hasattr(special, name.split(".")[0])
-                                          else common) for name in names]
+        tests = [loader.loadTestsFromName(name, next(
+            (module for module in modules if hasattr(module, name.split(".")[0])), modules[-1]))
+            for name in names]
     else:
-        tests = [loader.loadTestsFromModule(module) for module in (common, special)]
+        tests = [loader.loadTestsFromModule(module) for module in modules]
     return not unittest.TextTestRunner(verbosity=2).run(unittest.TestSuite(tests)).wasSuccessful()
 
 

@@ -2,12 +2,13 @@
  *
  * A lesson runs through five stations, a file each: the environment the libraries want
  * (environment.c), the command line (options.c), the machine (machine.c), the measurement
- * (measure.c, on the arrays of arrays.c), the report (report.c, why.c, output.c). python.c stands
- * beside them.
+ * (measure.c, on the arrays of arrays.c), the report (report.c, why.c, output.c; charts.h).
+ * python.c stands beside them, and child.c under it.
  */
 #ifndef LESSON_INTERNAL_H
 #define LESSON_INTERNAL_H
 
+#include "common/lesson/charts.h"
 #include "common/lesson/lesson.h"
 #include <sched.h>
 
@@ -176,7 +177,10 @@ void arrays_restore(struct array_set *set);
 struct measured {
     struct lesson_results results;
     struct lesson_figures *figures;
-    char *name;
+    char *name, *title; /* the workload's; title may be NULL */
+    bool quiet;         /* it was not shown */
+    char *size_name;    /* of a step of lesson_sweep: what was varied, and its size; else NULL */
+    size_t size;
     struct measured *next;
 };
 
@@ -241,6 +245,9 @@ struct lesson {
     bool progress;   /* standard error is one */
     bool banner_due; /* until the first output or the first inputs are made, whatever comes first */
     bool terms_told, phases_told;
+    struct chart *charts; /* what is drawn; charts_complete adds the workloads' */
+    bool charts_complete;
+    struct json_t *series;   /* of lesson_sweep */
     struct json_t *ladder;   /* the rows of lesson_ladder */
     struct json_t *notebook; /* what notebook.py reported, or its error; NULL: it was not run */
 };

@@ -364,6 +364,11 @@ struct lesson_rung {
 void lesson_ladder(struct lesson *lesson, const char *title, const char *task,
                    const struct lesson_rung *rungs, int count, const char *const *order);
 
+/* A picture of height x width grey values, for --plot and --report: its darkest black, its
+ * brightest white. Nothing if no charts were asked for. */
+void lesson_chart_picture(struct lesson *lesson, const char *title, const float *pixels,
+                          size_t height, size_t width);
+
 /* Who ran a task, where, and what the program's counter was there after it. */
 struct lesson_trace {
     pid_t process, thread;

@@ -561,8 +561,10 @@ static const struct lesson_results *keep_results(struct measurement *measurement
     struct measured *measured = lesson_allocate(lesson, 1, sizeof *measured);
     measured->figures = lesson_allocate(lesson, measurement->count, sizeof *measured->figures);
     measured->name = strdup(measurement->workload->name);
-    if (!measured->name)
+    measured->title = measurement->workload->title ? strdup(measurement->workload->title) : NULL;
+    if (!measured->name || (measurement->workload->title && !measured->title))
         lesson_die(lesson, "out of memory");
+    measured->quiet = measurement->workload->quiet;
     measured->results =
         (struct lesson_results){.count = measurement->count, .figures = measured->figures};
     for (size_t i = 0; i < measurement->count; i++) {

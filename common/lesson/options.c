@@ -369,7 +369,9 @@ static bool parse_common_option(struct lesson *lesson, int key, const char *text
         options->trace = file_name(lesson, "trace", text);
         return true;
     case KEY_PLOT:
-        options->plot = file_name(lesson, "plot", text);
+        if (plot_format(text) == PLOT_UNKNOWN)
+            refuse(lesson, "plot", text, "a file's name that ends in .svg, .png or .pdf, or -");
+        options->plot = text;
         return true;
     case KEY_REPORT:
         options->report = file_name(lesson, "report", text);

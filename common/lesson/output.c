@@ -37,6 +37,7 @@ void output_check(struct lesson *lesson)
     const struct options *options = &lesson->options;
     check_file(lesson, "json", options->json);
     check_file(lesson, "csv", options->csv);
+    check_file(lesson, "plot", options->plot);
 }
 
 /* Not before the chapter has found its sizes and files good: a wrong command line leaves nothing.

@@ -149,32 +149,17 @@ static bool is_first(const struct lesson_results *results, size_t i)
     return true;
 }
 
-/* Amdahl's law for the rows of this name, those with a core for each worker. */
-static struct lesson_scaling fit_rows(const struct lesson *lesson,
-                                      const struct lesson_results *results, const char *name)
-{
-    double cores[POOL_MAX_WORKERS], speedups[POOL_MAX_WORKERS];
-    size_t count = 0;
-    for (size_t i = 1; i < results->count && count < POOL_MAX_WORKERS; i++) {
-        const struct lesson_figures *figures = &results->figures[i];
-        if (strcmp(figures->name, name) != 0 || figures->workers > lesson->machine.cores)
-            continue;
-        cores[count] = figures->workers;
-        speedups[count++] = figures->speedup;
-    }
-    return lesson_amdahl_fit(cores, speedups, count);
-}
-
 static void add_way(struct lesson *lesson, struct chart *chart,
                     const struct lesson_results *results, size_t first, int most)
 {
     const struct lesson_figures *figures = &results->figures[first];
-    const struct lesson_scaling fit = fit_rows(lesson, results, figures->name);
+    const struct lesson_scaling fit =
+        lesson_fit_rows(results, figures->name, lesson->machine.cores);
     char name[80];
     if (isnan(fit.serial))
         snprintf(name, sizeof name, "%s", figures->name);
     else
-        snprintf(name, sizeof name, "%s (serial part %.2g %%)", figures->name, 100.0 * fit.serial);
+        snprintf(name, sizeof name, "%s (serial part %.0f %%)", figures->name, 100.0 * fit.serial);
     struct chart_series *series =
         chart_series(lesson, chart, name, CHART_MARKED, colour_of(figures));
     for (size_t i = first; i < results->count; i++)

@@ -93,7 +93,8 @@ void charts_free(struct lesson *lesson);
 /* Where a chart is drawn: white paper, a dark page, or a terminal's characters. */
 struct chart_look {
     bool dark;
-    bool text; /* characters, so many in a line, */
+    double key_x, key_y; /* the middle of the key's lower edge, in parts of the page */
+    bool text;           /* characters, so many in a line, */
     int columns;
     bool utf8;   /*   ASCII unless this is set, */
     bool colour; /*   with colours */

@@ -56,6 +56,21 @@ struct lesson_scaling lesson_amdahl_fit(const double *cores, const double *speed
                                    .serial = stays / (stays + shared)};
 }
 
+struct lesson_scaling lesson_fit_rows(const struct lesson_results *results, const char *name,
+                                      int cores)
+{
+    double each[POOL_MAX_WORKERS], speedups[POOL_MAX_WORKERS];
+    size_t count = 0;
+    for (size_t i = 1; i < results->count && count < POOL_MAX_WORKERS; i++) {
+        const struct lesson_figures *figures = &results->figures[i];
+        if (strcmp(figures->name, name) != 0 || figures->workers > cores)
+            continue;
+        each[count] = figures->workers;
+        speedups[count++] = figures->speedup;
+    }
+    return lesson_amdahl_fit(each, speedups, count);
+}
+
 double lesson_break_even_work(double overhead, double parallel)
 {
     return parallel > 1.0 ? overhead / (1.0 - 1.0 / parallel) : NAN;

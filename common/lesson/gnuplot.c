@@ -17,6 +17,9 @@
 #define MOST_TITLE   72 /* characters in a panel's width */
 #define MOST_NAME    44
 
+#define LIGHT_INK "#1a1a1a" /* of text and axes */
+#define DARK_INK  "#d8d8d8"
+
 struct range {
     double low, high;
 };
@@ -181,11 +184,42 @@ bool chart_is_empty(const struct chart *chart)
 
 /* ---- What all have --------------------------------------------------------------------------- */
 
+static bool is_drawn(const struct chart *chart, const struct chart_series *series)
+{
+    const struct chart only = {
+        .kind = chart->kind,
+        .x_log = chart->x_log,
+        .y_log = chart->y_log,
+        .series = &(struct chart_series){.count = series->count, .points = series->points}};
+    return !chart_is_empty(&only);
+}
+
+/* Below the axis, in as many columns as the names leave room for, and room for it there. (gnuplot
+ * does not know how wide a panel is that is one of several.) */
+static void write_key(FILE *script, const struct chart *chart, const struct chart_look *look)
+{
+    size_t longest = 0, count = 0;
+    for (const struct chart_series *series = chart->series; series; series = series->next)
+        if (series->name && is_drawn(chart, series)) {
+            const size_t length = character_count(series->name);
+            longest = length > longest ? length : longest;
+            count++;
+        }
+    const size_t width = 8 * (longest < MOST_NAME ? longest : MOST_NAME) + 50;
+    const size_t columns = width < PANEL_WIDTH / 2 ? PANEL_WIDTH / width : 1;
+    const size_t lines = (count + columns - 1) / columns;
+    fprintf(script, "set bmargin %.1f\n", (chart->x_title ? 3.4 : 2.0) + 1.2 * (double)lines);
+    fprintf(script,
+            "set key at screen %.6f, screen %.6f center bottom horizontal Left reverse samplen 1.5 "
+            "maxcols %zu textcolor rgb '%s'\n",
+            look->key_x, look->key_y, columns, look->dark ? DARK_INK : LIGHT_INK);
+}
+
 static void write_frame(FILE *script, const struct chart *chart, const struct chart_look *look)
 {
     const size_t most = look->text ? (size_t)look->columns - 4 : MOST_TITLE;
-    const char *ink = look->dark ? "#d8d8d8" : "#1a1a1a",
-               *grid = look->dark ? "#444444" : "#d8d8d8";
+    const char *ink = look->dark ? DARK_INK : LIGHT_INK;
+    const char *grid = look->dark ? "#444444" : "#d8d8d8";
     fprintf(script, "set encoding utf8\n");
     write_text(script, "set title", chart->title, most, look);
     write_text(script, "set xlabel", chart->x_title, most, look);
@@ -198,9 +232,9 @@ static void write_frame(FILE *script, const struct chart *chart, const struct ch
             "set title textcolor rgb '%s' font ',12'\n"
             "set xlabel textcolor rgb '%s'\nset ylabel textcolor rgb '%s'\n"
             "set border 3 linecolor rgb '%s'\nset tics nomirror textcolor rgb '%s'\n"
-            "set grid linetype 1 linecolor rgb '%s' linewidth 0.5\nset rmargin 3\n"
-            "set key bmargin center horizontal textcolor rgb '%s'\n",
-            ink, ink, ink, ink, ink, grid, ink);
+            "set grid linetype 1 linecolor rgb '%s' linewidth 0.5\nset rmargin 3\n",
+            ink, ink, ink, ink, ink, grid);
+    write_key(script, chart, look);
 }
 
 static void write_line(FILE *script, const char *from_to, double value,
@@ -254,16 +288,6 @@ static void end_series(FILE *script, const struct chart_series *series,
 }
 
 /* ---- Lines ----------------------------------------------------------------------------------- */
-
-static bool is_drawn(const struct chart *chart, const struct chart_series *series)
-{
-    const struct chart only = {
-        .kind = chart->kind,
-        .x_log = chart->x_log,
-        .y_log = chart->y_log,
-        .series = &(struct chart_series){.count = series->count, .points = series->points}};
-    return !chart_is_empty(&only);
-}
 
 static int compare(const void *a, const void *b)
 {
@@ -438,19 +462,36 @@ static void write_rows(FILE *script, const struct chart *chart, const struct cha
 
 /* ---- Pictures -------------------------------------------------------------------------------- */
 
-/* Of a terminal: characters from dark to bright, each of them all points of its own. */
+/* How many characters wide and high; one is twice as high as wide. */
+static int text_width(const struct chart *chart, int columns)
+{
+    return columns - 4 < (int)chart->width ? columns - 4 : (int)chart->width;
+}
+
+static int text_lines(const struct chart *chart, int columns)
+{
+    const double lines =
+        text_width(chart, columns) * (double)chart->height / (double)chart->width / 2.0;
+    return lines < 1.0 ? 1 : lines > 200.0 ? 200 : (int)lines;
+}
+
+/* Characters from dark to bright, each of them all points of its own. The margins leave one
+ * character for each point. */
 static void write_picture_as_text(FILE *script, const struct chart *chart, int columns)
 {
     static const char marks[] = ".:-=+*#%@";
-    const int wide = columns - 20 < (int)chart->width ? columns - 20 : (int)chart->width;
-    const int high = (int)fmax(1.0, wide * (double)chart->height / (double)chart->width / 2.0);
+    const int wide = text_width(chart, columns), high = text_lines(chart, columns);
+    fprintf(script,
+            "set lmargin 2\nset rmargin %d\nset tmargin 2\nset bmargin 1\n"
+            "set xrange [0:%d]\nset yrange [%d:0]\n",
+            columns - 2 - wide, wide > 1 ? wide - 1 : 1, high > 1 ? high - 1 : 1);
     for (int level = 0; marks[level]; level++) {
         fprintf(script, "$data%d << END\n-1 -1\n", level);
         for (int i = 0; i < wide * high; i++) {
             const size_t y = (size_t)((i / wide + 0.5) * (double)chart->height / high);
             const size_t x = (size_t)((i % wide + 0.5) * (double)chart->width / wide);
             if (chart->pixels[y * chart->width + x] * 10 / 256 == level + 1)
-                fprintf(script, "%zu %zu\n", x, y);
+                fprintf(script, "%d %d\n", i % wide, i / wide);
         }
         fprintf(script, "END\n");
     }
@@ -524,7 +565,7 @@ static void write_terminal(FILE *script, const char *terminal, int width, int he
 void gnuplot_page(FILE *script, const struct chart *charts, const char *terminal, const char *title,
                   const char *foot)
 {
-    const struct chart_look look = {.utf8 = true};
+    struct chart_look look = {.utf8 = true};
     const int count = count_charts(charts);
     const int columns = count < 2 ? 1 : count <= 16 ? 2 : count <= 36 ? 3 : 4;
     const int rows = (count + columns - 1) / columns;
@@ -548,6 +589,8 @@ void gnuplot_page(FILE *script, const struct chart *charts, const char *terminal
                 panel % columns * PANEL_WIDTH / width,
                 (FOOT + (rows - 1 - panel / columns) * PANEL_HEIGHT) / height, PANEL_WIDTH / width,
                 PANEL_HEIGHT / height);
+        look.key_x = (panel % columns + 0.5) * PANEL_WIDTH / width;
+        look.key_y = (FOOT + (rows - 1 - panel / columns) * PANEL_HEIGHT + 4) / height;
         gnuplot_chart(script, chart, &look);
         panel++;
     }
@@ -561,7 +604,7 @@ static int text_height(const struct chart *chart, int columns)
         return 24;
     if (chart->kind == CHART_ROWS)
         return 10 + (int)(chart->row_count < 60 ? chart->row_count * 2 : 120);
-    return 6 + (int)((columns - 20) * (double)chart->height / (double)chart->width / 2.0);
+    return 3 + text_lines(chart, columns);
 }
 
 void gnuplot_text(FILE *script, const struct chart *charts, const struct chart_look *look)

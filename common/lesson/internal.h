@@ -184,6 +184,9 @@ struct measured {
     struct measured *next;
 };
 
+/* What was kept with these results; NULL: they are none of the lesson's. */
+struct measured *measured_of(struct lesson *lesson, const struct lesson_results *results);
+
 void report_table(struct lesson *lesson, const struct lesson_workload *workload,
                   const struct lesson_results *results);
 
@@ -208,6 +211,20 @@ void output_write(struct lesson *lesson);
 
 /* Everything that --json writes, as a document of the caller's. Dies when memory is short. */
 struct json_t *output_document(struct lesson *lesson);
+
+/* ---- series.c: what a class can plot by itself ------------------------------------------------
+ */
+
+/* These results are a step of a sweep: what was varied, and its size there. */
+void series_note_size(struct lesson *lesson, const struct lesson_results *results,
+                      const char *size_name, size_t size);
+
+/* Takes an entry for "series" of --json, the caller's reference with it. */
+void series_add(struct lesson *lesson, struct json_t *series);
+
+/* The "series" of --json: what was added, and, of each workload that was measured with several
+ * numbers of workers, one. */
+struct json_t *series_document(struct lesson *lesson);
 
 /* ---- command.c ------------------------------------------------------------------------------- */
 

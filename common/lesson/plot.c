@@ -301,7 +301,7 @@ static char *embed(const char *svg, struct error *error)
 
 char *plot_svg(struct lesson *lesson, const struct chart *chart, bool dark, struct error *error)
 {
-    const struct chart_look look = {.dark = dark, .utf8 = true};
+    const struct chart_look look = {.dark = dark, .key_x = 0.5, .key_y = 0.01, .utf8 = true};
     struct script script;
     char *output, *text = NULL;
     size_t length = 0;

@@ -160,21 +160,20 @@ static void add_way(struct lesson *lesson, struct chart *chart,
         snprintf(name, sizeof name, "%s", figures->name);
     else
         snprintf(name, sizeof name, "%s (serial part %.0f %%)", figures->name, 100.0 * fit.serial);
+    struct chart_series *curve =
+        chart_series(lesson, chart, NULL, CHART_DASHED, colour_of(figures));
+    for (int i = 0; i <= STEPS && !isnan(fit.serial); i++) {
+        const double x = 1.0 + (most - 1.0) * i / STEPS;
+        const double cores = fmin(x, lesson->machine.cores);
+        chart_point(
+            lesson, curve,
+            (struct chart_point){x, fit.one_core * lesson_amdahl(fit.serial, cores), NAN, NAN});
+    }
     struct chart_series *series =
         chart_series(lesson, chart, name, CHART_MARKED, colour_of(figures));
     for (size_t i = first; i < results->count; i++)
         if (strcmp(results->figures[i].name, figures->name) == 0)
             chart_point(lesson, series, speedup_point(results, i));
-    if (isnan(fit.serial))
-        return;
-    series = chart_series(lesson, chart, NULL, CHART_DASHED, colour_of(figures));
-    for (int i = 0; i <= STEPS; i++) {
-        const double x = 1.0 + (most - 1.0) * i / STEPS;
-        const double cores = fmin(x, lesson->machine.cores);
-        chart_point(
-            lesson, series,
-            (struct chart_point){x, fit.one_core * lesson_amdahl(fit.serial, cores), NAN, NAN});
-    }
 }
 
 /* Several numbers of workers: lines. */
@@ -182,7 +181,7 @@ static void add_speedup_lines(struct lesson *lesson, const struct measured *meas
 {
     const struct lesson_results *results = &measured->results;
     struct chart *chart = add_for(lesson, measured, CHART_LINES, "speed-up against workers",
-                                  "workers", "speed-up (dashed: Amdahl's law)");
+                                  "workers", "speed-up (dashed: Amdahl)");
     chart->x_log = chart->y_log = most > MOST_WORKERS_LINEAR;
     chart->level = 1.0;
     if (most > lesson->machine.cores)
@@ -297,7 +296,7 @@ static const struct {
     [LESSON_CHUNK] = {"chunk", CHART_FRAME, COLOUR_CHUNK},
     [LESSON_COPY_IN] = {"copy in", CHART_BOX, COLOUR_SEND},
     [LESSON_COPY_OUT] = {"copy out", CHART_BOX, COLOUR_RECEIVE},
-    [LESSON_GIL_WAIT] = {"GIL wait", CHART_BOX, COLOUR_GIL},
+    [LESSON_GIL_WAIT] = {"GIL wait", CHART_BOX, COLOUR_GIL_WAIT},
     [LESSON_GIL_HELD] = {"GIL held", CHART_FRAME, COLOUR_HELD},
 };
 

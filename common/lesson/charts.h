@@ -26,6 +26,7 @@ enum chart_colour {
     COLOUR_COMPUTE,
     COLOUR_RECEIVE,
     COLOUR_WAIT,
+    COLOUR_GIL_WAIT,
     COLOUR_CHUNK,
     COLOUR_HELD,
     CHART_COLOURS

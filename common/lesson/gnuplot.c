@@ -2,10 +2,9 @@
  *
  * Data stand in the script itself ($data <<END), and all text in single quotes, in which gnuplot
  * replaces nothing. Ranges are computed here: gnuplot's own would fail for a single point, and do
- * not know of error bars. A terminal of characters cannot fill a box, so there a box is a row of
- * points, each a character.
+ * not know of error bars.
  */
-#include "common/lesson/charts.h"
+#include "common/lesson/gnuplot.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -13,16 +12,10 @@
 #define PANEL_HEIGHT 400
 #define TOP          44 /* of a page: its title, */
 #define FOOT         30 /*   and the line at its foot */
-#define MOST_TICKS   12
 #define MOST_TITLE   72 /* characters in a panel's width */
-#define MOST_NAME    44
 
 #define LIGHT_INK "#1a1a1a" /* of text and axes */
 #define DARK_INK  "#d8d8d8"
-
-struct range {
-    double low, high;
-};
 
 /* Okabe and Ito's colours, which the colour-blind tell apart; on a dark page, lighter. */
 static const struct {
@@ -41,19 +34,24 @@ static const struct {
     [COLOUR_COMPUTE] = {0x0072b2, 0x3f9fdc, '#', 1},
     [COLOUR_RECEIVE] = {0x009e73, 0x2fc79b, '<', 1},
     [COLOUR_WAIT] = {0xd0d0d0, 0x585858, '.', 1},
+    [COLOUR_GIL_WAIT] = {0xd55e00, 0xe8772a, '!', 1},
     [COLOUR_CHUNK] = {0xbfdff2, 0x27506b, '-', 1},
     [COLOUR_HELD] = {0xf7dfaa, 0x6b5310, '=', 1},
 };
 
-static unsigned colour_of(enum chart_colour colour, const struct chart_look *look)
+unsigned gnuplot_colour(enum chart_colour colour, const struct chart_look *look)
 {
     return look->dark ? colours[colour].dark : colours[colour].light;
 }
 
-/* The same, half way to white. */
-static unsigned pale(unsigned colour)
+char gnuplot_mark(enum chart_colour colour)
 {
-    return 0x7f7f7f + ((colour >> 1) & 0x7f7f7f);
+    return colours[colour].mark;
+}
+
+int gnuplot_point_type(enum chart_colour colour)
+{
+    return colours[colour].point;
 }
 
 /* ---- Text ------------------------------------------------------------------------------------ */
@@ -116,14 +114,14 @@ static void write_text(FILE *script, const char *command, const char *text, size
 
 /* ---- Ranges ---------------------------------------------------------------------------------- */
 
-static bool fits(double value, bool logarithmic)
+bool chart_fits(double value, bool logarithmic)
 {
     return isfinite(value) && (!logarithmic || value > 0.0);
 }
 
 static void widen(struct range *range, double value, bool logarithmic)
 {
-    if (fits(value, logarithmic)) {
+    if (chart_fits(value, logarithmic)) {
         range->low = fmin(range->low, value);
         range->high = fmax(range->high, value);
     }
@@ -143,7 +141,7 @@ static struct range rounded(struct range range, bool logarithmic, bool from_zero
                           range.high + 0.05 * width};
 }
 
-static struct range x_range(const struct chart *chart)
+struct range chart_x_range(const struct chart *chart)
 {
     const bool rows = chart->kind == CHART_ROWS;
     struct range range = {INFINITY, -INFINITY};
@@ -175,8 +173,8 @@ bool chart_is_empty(const struct chart *chart)
         for (size_t i = 0; i < series->count; i++) {
             const struct chart_point *point = &series->points[i];
             if (chart->kind == CHART_ROWS
-                    ? fits(point->low, chart->x_log) && fits(point->high, chart->x_log)
-                    : fits(point->x, chart->x_log) && fits(point->y, chart->y_log))
+                    ? chart_fits(point->low, chart->x_log) && chart_fits(point->high, chart->x_log)
+                    : chart_fits(point->x, chart->x_log) && chart_fits(point->y, chart->y_log))
                 return false;
         }
     return !chart->pixels;
@@ -184,7 +182,7 @@ bool chart_is_empty(const struct chart *chart)
 
 /* ---- What all have --------------------------------------------------------------------------- */
 
-static bool is_drawn(const struct chart *chart, const struct chart_series *series)
+bool chart_draws(const struct chart *chart, const struct chart_series *series)
 {
     const struct chart only = {
         .kind = chart->kind,
@@ -200,13 +198,13 @@ static void write_key(FILE *script, const struct chart *chart, const struct char
 {
     size_t longest = 0, count = 0;
     for (const struct chart_series *series = chart->series; series; series = series->next)
-        if (series->name && is_drawn(chart, series)) {
+        if (series->name && chart_draws(chart, series)) {
             const size_t length = character_count(series->name);
             longest = length > longest ? length : longest;
             count++;
         }
-    const size_t width = 8 * (longest < MOST_NAME ? longest : MOST_NAME) + 50;
-    const size_t columns = width < PANEL_WIDTH / 2 ? PANEL_WIDTH / width : 1;
+    const size_t width = 7 * (longest < MOST_NAME ? longest : MOST_NAME) + 50; /* pixels */
+    const size_t columns = width < PANEL_WIDTH ? PANEL_WIDTH / width : 1;
     const size_t lines = (count + columns - 1) / columns;
     fprintf(script, "set bmargin %.1f\n", (chart->x_title ? 3.4 : 2.0) + 1.2 * (double)lines);
     fprintf(script,
@@ -215,17 +213,34 @@ static void write_key(FILE *script, const struct chart *chart, const struct char
             look->key_x, look->key_y, columns, look->dark ? DARK_INK : LIGHT_INK);
 }
 
+/* As text: lines below a panel's axis, and in all. A row of boxes is a line. */
+static int text_foot(const struct chart *chart)
+{
+    int names = 0;
+    for (const struct chart_series *series = chart->series; series; series = series->next)
+        names += series->name && chart_draws(chart, series);
+    return 3 + (chart->kind == CHART_LINES ? names : (names + 1) / 2);
+}
+
+static int text_rows(const struct chart *chart)
+{
+    return chart->row_count < MOST_TEXT_ROWS ? (int)chart->row_count : MOST_TEXT_ROWS;
+}
+
 static void write_frame(FILE *script, const struct chart *chart, const struct chart_look *look)
 {
     const size_t most = look->text ? (size_t)look->columns - 4 : MOST_TITLE;
     const char *ink = look->dark ? DARK_INK : LIGHT_INK;
     const char *grid = look->dark ? "#444444" : "#d8d8d8";
-    fprintf(script, "set encoding utf8\n");
+    fprintf(script, "set encoding utf8\nset format x '%%g'\n");
     write_text(script, "set title", chart->title, most, look);
     write_text(script, "set xlabel", chart->x_title, most, look);
     write_text(script, "set ylabel", chart->y_title, look->text ? 20 : MOST_NAME, look);
     if (look->text) {
-        fprintf(script, "set key bmargin center horizontal\nset tics nomirror\n");
+        fprintf(script,
+                "set key bmargin center horizontal\nset border 3\n"
+                "set tics nomirror scale 0\nset tmargin 2\nset bmargin %d\n",
+                text_foot(chart));
         return;
     }
     fprintf(script,
@@ -245,18 +260,20 @@ static void write_line(FILE *script, const char *from_to, double value,
         fprintf(script, " nohead\n");
     else
         fprintf(script, " nohead dashtype 3 linewidth 1.5 linecolor rgb '#%06x'\n",
-                colour_of(COLOUR_IDEAL, look));
+                gnuplot_colour(COLOUR_IDEAL, look));
 }
 
-static void write_axes(FILE *script, const struct chart *chart, const struct chart_look *look)
+void gnuplot_axes(FILE *script, const struct chart *chart, const struct chart_look *look)
 {
-    const struct range x = x_range(chart), y = y_range(chart);
+    const struct range x = chart_x_range(chart), y = y_range(chart);
     if (chart->x_log)
         fprintf(script, "set logscale x\n");
     if (chart->y_log)
         fprintf(script, "set logscale y\n");
     fprintf(script, "set xrange [%.9g:%.9g]\n", x.low, x.high);
-    if (chart->kind == CHART_ROWS)
+    if (chart->kind == CHART_ROWS && look->text) /* the last line is the axis */
+        fprintf(script, "set yrange [%zu:0]\n", chart->row_count);
+    else if (chart->kind == CHART_ROWS)
         fprintf(script, "set yrange [%.1f:-0.5]\n", (double)chart->row_count - 0.5);
     else
         fprintf(script, "set yrange [%.9g:%.9g]\n", y.low, y.high);
@@ -268,255 +285,6 @@ static void write_axes(FILE *script, const struct chart *chart, const struct cha
                    chart->upright, look);
 }
 
-static void begin_series(FILE *script, const struct chart_series *series, int number,
-                         const struct chart_look *look)
-{
-    fprintf(script, "%s$data%d ", number == 0 ? "plot " : ", \\\n  ", number);
-    (void)series;
-    (void)look;
-}
-
-static void end_series(FILE *script, const struct chart_series *series,
-                       const struct chart_look *look)
-{
-    if (series->name) {
-        fprintf(script, " title ");
-        gnuplot_string(script, series->name, MOST_NAME, look->utf8);
-    } else {
-        fprintf(script, " notitle");
-    }
-}
-
-/* ---- Lines ----------------------------------------------------------------------------------- */
-
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Where there was a measurement is a mark on the axis, if they are few. */
-static void write_x_ticks(FILE *script, const struct chart *chart)
-{
-    double ticks[256];
-    size_t count = 0, kept = 0;
-    for (const struct chart_series *series = chart->series; series; series = series->next)
-        for (size_t i = 0; series->style == CHART_MARKED && i < series->count; i++)
-            if (count < sizeof ticks / sizeof *ticks && fits(series->points[i].x, chart->x_log))
-                ticks[count++] = series->points[i].x;
-    qsort(ticks, count, sizeof *ticks, compare);
-    for (size_t i = 0; i < count; i++)
-        if (kept == 0 || ticks[i] > ticks[kept - 1])
-            ticks[kept++] = ticks[i];
-    if (kept == 0 || kept > MOST_TICKS)
-        return;
-    fprintf(script, "set xtics (");
-    for (size_t i = 0; i < kept; i++)
-        fprintf(script, "%s'%g' %.9g", i ? ", " : "", ticks[i], ticks[i]);
-    fprintf(script, ")\n");
-}
-
-static void write_line_data(FILE *script, const struct chart *chart,
-                            const struct chart_series *series, int number)
-{
-    fprintf(script, "$data%d << END\n", number);
-    for (size_t i = 0; i < series->count; i++) {
-        const struct chart_point *point = &series->points[i];
-        if (fits(point->x, chart->x_log) && fits(point->y, chart->y_log))
-            fprintf(script, "%.9g %.9g %.9g %.9g\n", point->x, point->y,
-                    fits(point->low, chart->y_log) ? point->low : point->y,
-                    fits(point->high, chart->y_log) ? point->high : point->y);
-    }
-    fprintf(script, "END\n");
-}
-
-static void write_line_style(FILE *script, const struct chart_series *series,
-                             const struct chart_look *look)
-{
-    const bool marked = series->style == CHART_MARKED;
-    if (look->text && marked)
-        fprintf(script, "using 1:2 with points pointtype '%c'", colours[series->colour].mark);
-    else if (look->text)
-        fprintf(script, "using 1:2 with lines linetype %d", series->name ? 1 : 2);
-    else if (marked)
-        fprintf(script,
-                "using 1:2:3:4 with yerrorlines linewidth 2 pointtype %d pointsize 0.9 "
-                "linecolor rgb '#%06x'",
-                colours[series->colour].point, colour_of(series->colour, look));
-    else
-        fprintf(script, "using 1:2 with lines dashtype 2 linewidth 1.5 linecolor rgb '#%06x'",
-                colour_of(series->colour, look));
-}
-
-static void write_lines(FILE *script, const struct chart *chart, const struct chart_look *look)
-{
-    int number = 0;
-    write_axes(script, chart, look);
-    write_x_ticks(script, chart);
-    for (const struct chart_series *series = chart->series; series; series = series->next)
-        if (is_drawn(chart, series))
-            write_line_data(script, chart, series, number++);
-    number = 0;
-    for (const struct chart_series *series = chart->series; series; series = series->next)
-        if (is_drawn(chart, series)) {
-            begin_series(script, series, number++, look);
-            write_line_style(script, series, look);
-            end_series(script, series, look);
-        }
-    fputc('\n', script);
-}
-
-/* ---- Rows ------------------------------------------------------------------------------------ */
-
-static double part_of(double value, struct range range, bool logarithmic)
-{
-    return logarithmic ? log(value / range.low) / log(range.high / range.low)
-                       : (value - range.low) / (range.high - range.low);
-}
-
-static double value_at(double part, struct range range, bool logarithmic)
-{
-    return logarithmic ? range.low * pow(range.high / range.low, part)
-                       : range.low + part * (range.high - range.low);
-}
-
-/* As a row of characters; one at least. */
-static void write_box_as_points(FILE *script, const struct chart_point *point,
-                                const struct chart *chart, struct range range, int columns)
-{
-    const double low = part_of(point->low, range, chart->x_log) * columns;
-    const double high = part_of(point->high, range, chart->x_log) * columns;
-    int column = (int)ceil(low);
-    do {
-        fprintf(script, "%.9g %g\n", value_at(fmin(column, high) / columns, range, chart->x_log),
-                point->y);
-        column++;
-    } while (column < high);
-}
-
-static void write_row_data(FILE *script, const struct chart *chart,
-                           const struct chart_series *series, int number,
-                           const struct chart_look *look)
-{
-    const struct range range = x_range(chart);
-    const double half = series->style == CHART_FRAME ? 0.44 : 0.34;
-    const unsigned colour = colour_of(series->colour, look);
-    fprintf(script, "$data%d << END\n", number);
-    for (size_t i = 0; i < series->count; i++) {
-        const struct chart_point *point = &series->points[i];
-        if (!fits(point->low, chart->x_log) || !fits(point->high, chart->x_log))
-            continue;
-        if (look->text)
-            write_box_as_points(script, point, chart, range, look->columns);
-        else
-            fprintf(script, "%.9g %g %.9g %.9g %g %g %u\n", (point->low + point->high) / 2,
-                    point->y, point->low, point->high, point->y - half, point->y + half,
-                    series->striped && i % 2 ? pale(colour) : colour);
-    }
-    fprintf(script, "END\n");
-}
-
-static void write_row_style(FILE *script, const struct chart_series *series,
-                            const struct chart_look *look)
-{
-    if (look->text)
-        fprintf(script, "using 1:2 with points pointtype '%c'", colours[series->colour].mark);
-    else if (series->style == CHART_WHISKER)
-        fprintf(script,
-                "using 1:2:3:4 with xerrorbars pointtype -1 linewidth 1.5 linecolor rgb '#%06x'",
-                colour_of(series->colour, look));
-    else
-        fprintf(script,
-                "using 1:2:3:4:5:6%s with boxxyerror fillstyle solid 1.0 noborder linecolor rgb ",
-                series->striped ? ":7" : "");
-    if (!look->text && series->style != CHART_WHISKER && series->striped)
-        fprintf(script, "variable");
-    else if (!look->text && series->style != CHART_WHISKER)
-        fprintf(script, "'#%06x'", colour_of(series->colour, look));
-}
-
-static void write_rows(FILE *script, const struct chart *chart, const struct chart_look *look)
-{
-    const size_t step = chart->row_count / 32 + 1; /* or names would lie over each other */
-    int number = 0;
-    write_axes(script, chart, look);
-    fprintf(script, "set grid noytics\nset ytics scale 0 (");
-    for (size_t i = 0; i < chart->row_count; i += step) {
-        fprintf(script, "%s", i ? ", " : "");
-        gnuplot_string(script, chart->rows[i], look->text ? 28 : MOST_NAME, look->utf8);
-        fprintf(script, " %zu", i);
-    }
-    fprintf(script, ")\n");
-    for (const struct chart_series *series = chart->series; series; series = series->next)
-        if (is_drawn(chart, series))
-            write_row_data(script, chart, series, number++, look);
-    number = 0;
-    for (const struct chart_series *series = chart->series; series; series = series->next)
-        if (is_drawn(chart, series)) {
-            begin_series(script, series, number++, look);
-            write_row_style(script, series, look);
-            end_series(script, series, look);
-        }
-    fputc('\n', script);
-}
-
-/* ---- Pictures -------------------------------------------------------------------------------- */
-
-/* How many characters wide and high; one is twice as high as wide. */
-static int text_width(const struct chart *chart, int columns)
-{
-    return columns - 4 < (int)chart->width ? columns - 4 : (int)chart->width;
-}
-
-static int text_lines(const struct chart *chart, int columns)
-{
-    const double lines =
-        text_width(chart, columns) * (double)chart->height / (double)chart->width / 2.0;
-    return lines < 1.0 ? 1 : lines > 200.0 ? 200 : (int)lines;
-}
-
-/* Characters from dark to bright, each of them all points of its own. The margins leave one
- * character for each point. */
-static void write_picture_as_text(FILE *script, const struct chart *chart, int columns)
-{
-    static const char marks[] = ".:-=+*#%@";
-    const int wide = text_width(chart, columns), high = text_lines(chart, columns);
-    fprintf(script,
-            "set lmargin 2\nset rmargin %d\nset tmargin 2\nset bmargin 1\n"
-            "set xrange [0:%d]\nset yrange [%d:0]\n",
-            columns - 2 - wide, wide > 1 ? wide - 1 : 1, high > 1 ? high - 1 : 1);
-    for (int level = 0; marks[level]; level++) {
-        fprintf(script, "$data%d << END\n-1 -1\n", level);
-        for (int i = 0; i < wide * high; i++) {
-            const size_t y = (size_t)((i / wide + 0.5) * (double)chart->height / high);
-            const size_t x = (size_t)((i % wide + 0.5) * (double)chart->width / wide);
-            if (chart->pixels[y * chart->width + x] * 10 / 256 == level + 1)
-                fprintf(script, "%d %d\n", i % wide, i / wide);
-        }
-        fprintf(script, "END\n");
-    }
-    for (int level = 0; marks[level]; level++)
-        fprintf(script, "%s$data%d with points pointtype '%c' notitle", level ? ", " : "plot ",
-                level, marks[level]);
-    fputc('\n', script);
-}
-
-static void write_picture(FILE *script, const struct chart *chart, const struct chart_look *look)
-{
-    fprintf(script, "set xrange [-0.5:%.1f]\nset yrange [%.1f:-0.5]\nunset key\n",
-            (double)chart->width - 0.5, (double)chart->height - 0.5);
-    fprintf(script, "unset tics\nunset border\nunset grid\n");
-    if (look->text) {
-        write_picture_as_text(script, chart, look->columns);
-        return;
-    }
-    fprintf(script, "set size ratio -1\nset palette gray\nset cbrange [0:255]\nunset colorbox\n"
-                    "$data0 << END\n");
-    for (size_t i = 0; i < chart->height * chart->width; i++)
-        fprintf(script, "%u%c", chart->pixels[i], (i + 1) % chart->width ? ' ' : '\n');
-    fprintf(script, "END\nplot $data0 matrix with image\n");
-}
-
 /* ---- A chart, a page ------------------------------------------------------------------------- */
 
 void gnuplot_chart(FILE *script, const struct chart *chart, const struct chart_look *look)
@@ -524,13 +292,13 @@ void gnuplot_chart(FILE *script, const struct chart *chart, const struct chart_l
     write_frame(script, chart, look);
     switch (chart->kind) {
     case CHART_LINES:
-        write_lines(script, chart, look);
+        gnuplot_lines(script, chart, look);
         break;
     case CHART_ROWS:
-        write_rows(script, chart, look);
+        gnuplot_rows(script, chart, look);
         break;
     case CHART_PICTURE:
-        write_picture(script, chart, look);
+        gnuplot_picture(script, chart, look);
         break;
     }
 }
@@ -603,8 +371,8 @@ static int text_height(const struct chart *chart, int columns)
     if (chart->kind == CHART_LINES)
         return 24;
     if (chart->kind == CHART_ROWS)
-        return 10 + (int)(chart->row_count < 60 ? chart->row_count * 2 : 120);
-    return 3 + text_lines(chart, columns);
+        return 2 + text_rows(chart) + 1 + text_foot(chart);
+    return 3 + gnuplot_picture_lines(chart, columns);
 }
 
 void gnuplot_text(FILE *script, const struct chart *charts, const struct chart_look *look)

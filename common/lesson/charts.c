@@ -296,7 +296,7 @@ static const struct {
     [LESSON_CHUNK] = {"chunk", CHART_FRAME, COLOUR_CHUNK},
     [LESSON_COPY_IN] = {"copy in", CHART_BOX, COLOUR_SEND},
     [LESSON_COPY_OUT] = {"copy out", CHART_BOX, COLOUR_RECEIVE},
-    [LESSON_GIL_WAIT] = {"GIL wait", CHART_BOX, COLOUR_GIL_WAIT},
+    [LESSON_GIL_WAIT] = {"GIL wait", CHART_THIN, COLOUR_GIL_WAIT},
     [LESSON_GIL_HELD] = {"GIL held", CHART_FRAME, COLOUR_HELD},
 };
 

@@ -37,6 +37,7 @@ enum chart_style {
     CHART_DASHED,  /* of lines: a dashed line */
     CHART_BOX,     /* of rows: a box from low to high in x, in row y */
     CHART_FRAME,   /* of rows: the same, taller and pale: other boxes lie inside */
+    CHART_THIN,    /* of rows: the same, lower */
     CHART_WHISKER, /* of rows: a thin line from low to high */
 };
 
@@ -101,8 +102,10 @@ struct chart_look {
     bool colour; /*   with colours */
 };
 
-/* A string of gnuplot's, in quotes: whatever the text holds, at most so many characters. */
+/* A string of gnuplot's, in quotes, whatever the text holds: at most so many characters. The same
+ * where gnuplot would take it for a format. */
 void gnuplot_string(FILE *script, const char *text, size_t most, bool utf8);
+void gnuplot_format(FILE *script, const char *text, size_t most, bool utf8);
 
 /* Has it anything to draw? */
 bool chart_is_empty(const struct chart *chart);

@@ -1,8 +1,8 @@
 /* A chart as commands of gnuplot.
  *
- * Data stand in the script itself ($data <<END), and all text in single quotes, in which gnuplot
- * replaces nothing. Ranges are computed here: gnuplot's own would fail for a single point, and do
- * not know of error bars.
+ * Data stand in the script itself ($data <<END), and all text as strings without anything in them
+ * that gnuplot would obey. Ranges are computed here: gnuplot's own would fail for a single point,
+ * and do not know of error bars.
  */
 #include "common/lesson/gnuplot.h"
 #include <math.h>
@@ -56,50 +56,62 @@ int gnuplot_point_type(enum chart_colour colour)
 
 /* ---- Text ------------------------------------------------------------------------------------ */
 
-/* The length of the UTF-8 character that begins here; 0: there is none, or it is a control. */
-static size_t character_at(const unsigned char *text)
+size_t gnuplot_character(const char *text)
 {
-    const size_t length = *text < 0x80                    ? 1
-                          : *text >= 0xc2 && *text < 0xe0 ? 2
-                          : *text >= 0xe0 && *text < 0xf0 ? 3
-                          : *text >= 0xf0 && *text < 0xf5 ? 4
-                                                          : 0;
+    const unsigned char *byte = (const unsigned char *)text;
+    if (byte[0] < 0x80)
+        return byte[0] >= ' ' && byte[0] != 0x7f;
+    if (byte[0] < 0xc2 || byte[0] > 0xf4)
+        return 0;
+    const size_t length = byte[0] < 0xe0 ? 2 : byte[0] < 0xf0 ? 3 : 4;
     for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
+        if ((byte[i] & 0xc0) != 0x80)
             return 0;
-    if ((length == 1 && (*text < ' ' || *text == 0x7f)) ||
-        (length == 2 && *text == 0xc2 && text[1] < 0xa0))
+    /* U+0080 to U+009F are controls; then longer forms than needed, surrogates, beyond U+10FFFF */
+    if ((byte[0] == 0xc2 && byte[1] < 0xa0) || (byte[0] == 0xe0 && byte[1] < 0xa0) ||
+        (byte[0] == 0xed && byte[1] >= 0xa0) || (byte[0] == 0xf0 && byte[1] < 0x90) ||
+        (byte[0] == 0xf4 && byte[1] >= 0x90))
         return 0;
-    if (length == 3 && ((*text == 0xe0 && text[1] < 0xa0) || (*text == 0xed && text[1] >= 0xa0)))
-        return 0;
-    return length == 4 && ((*text == 0xf0 && text[1] < 0x90) || (*text == 0xf4 && text[1] >= 0x90))
-               ? 0
-               : length;
+    return length;
 }
 
 static size_t character_count(const char *text)
 {
     size_t count = 0;
     for (size_t length; *text; text += length, count++) {
-        length = character_at((const unsigned char *)text);
+        length = gnuplot_character(text);
         length += length == 0;
     }
     return count;
 }
 
-void gnuplot_string(FILE *script, const char *text, size_t most, bool utf8)
+/* Nothing that gnuplot replaces in double quotes stands there as itself. (In single quotes it
+ * replaces nothing, but cannot read a quote at the beginning.) A tick's label is a format. */
+static void write_string(FILE *script, const char *text, size_t most, bool utf8, bool format)
 {
     const bool cut = character_count(text) > most;
-    fputc('\'', script);
+    fputc('"', script);
     for (size_t length, i = 0; *text && i < (cut ? most - 3 : most); text += length, i++) {
-        length = character_at((const unsigned char *)text);
+        length = gnuplot_character(text);
         if (length == 0 || (length > 1 && !utf8))
             fputc('?', script);
+        else if (strchr("\"\\`'$@", *text))
+            fprintf(script, "\\%03o", (unsigned)(unsigned char)*text);
         else
-            fprintf(script, "%s%.*s", *text == '\'' ? "'" : "", (int)length, text);
+            fprintf(script, "%s%.*s", format && *text == '%' ? "%" : "", (int)length, text);
         length += length == 0;
     }
-    fprintf(script, "%s'", cut ? "..." : "");
+    fprintf(script, "%s\"", cut ? "..." : "");
+}
+
+void gnuplot_string(FILE *script, const char *text, size_t most, bool utf8)
+{
+    write_string(script, text, most, utf8, false);
+}
+
+void gnuplot_format(FILE *script, const char *text, size_t most, bool utf8)
+{
+    write_string(script, text, most, utf8, true);
 }
 
 static void write_text(FILE *script, const char *command, const char *text, size_t most,
@@ -206,7 +218,7 @@ static void write_key(FILE *script, const struct chart *chart, const struct char
     const size_t width = 7 * (longest < MOST_NAME ? longest : MOST_NAME) + 50; /* pixels */
     const size_t columns = width < PANEL_WIDTH ? PANEL_WIDTH / width : 1;
     const size_t lines = (count + columns - 1) / columns;
-    fprintf(script, "set bmargin %.1f\n", (chart->x_title ? 3.4 : 2.0) + 1.2 * (double)lines);
+    fprintf(script, "set bmargin %.1f\n", (chart->x_title ? 3.6 : 2.0) + 1.3 * (double)lines);
     fprintf(script,
             "set key at screen %.6f, screen %.6f center bottom horizontal Left reverse samplen 1.5 "
             "maxcols %zu textcolor rgb '%s'\n",

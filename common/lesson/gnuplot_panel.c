@@ -26,6 +26,11 @@ static void end_series(FILE *script, const struct chart_series *series,
 
 /* ---- Lines ----------------------------------------------------------------------------------- */
 
+static bool has_place(const struct chart *chart, const struct chart_point *point)
+{
+    return chart_fits(point->x, chart->x_log) && chart_fits(point->y, chart->y_log);
+}
+
 static int compare(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
@@ -39,8 +44,7 @@ static void write_x_ticks(FILE *script, const struct chart *chart)
     size_t count = 0, kept = 0;
     for (const struct chart_series *series = chart->series; series; series = series->next)
         for (size_t i = 0; series->style == CHART_MARKED && i < series->count; i++)
-            if (count < sizeof ticks / sizeof *ticks &&
-                chart_fits(series->points[i].x, chart->x_log))
+            if (count < sizeof ticks / sizeof *ticks && has_place(chart, &series->points[i]))
                 ticks[count++] = series->points[i].x;
     qsort(ticks, count, sizeof *ticks, compare);
     for (size_t i = 0; i < count; i++)
@@ -60,7 +64,7 @@ static void write_line_data(FILE *script, const struct chart *chart,
     fprintf(script, "$data%d << END\n", number);
     for (size_t i = 0; i < series->count; i++) {
         const struct chart_point *point = &series->points[i];
-        if (chart_fits(point->x, chart->x_log) && chart_fits(point->y, chart->y_log))
+        if (has_place(chart, point))
             fprintf(script, "%.9g %.9g %.9g %.9g\n", point->x, point->y,
                     chart_fits(point->low, chart->y_log) ? point->low : point->y,
                     chart_fits(point->high, chart->y_log) ? point->high : point->y);
@@ -146,7 +150,9 @@ static void write_row_data(FILE *script, const struct chart *chart,
                            const struct chart_look *look)
 {
     const struct range range = chart_x_range(chart);
-    const double half = series->style == CHART_FRAME ? 0.44 : 0.34;
+    const double half = series->style == CHART_FRAME  ? 0.44
+                        : series->style == CHART_THIN ? 0.12
+                                                      : 0.34;
     const unsigned colour = gnuplot_colour(series->colour, look);
     fprintf(script, "$data%d << END\n", number);
     for (size_t i = 0; i < series->count; i++) {
@@ -191,7 +197,7 @@ void gnuplot_rows(FILE *script, const struct chart *chart, const struct chart_lo
     fprintf(script, "set grid noytics\nset ytics scale 0 (");
     for (size_t i = 0; i < chart->row_count; i += step) {
         fprintf(script, "%s", i ? ", " : "");
-        gnuplot_string(script, chart->rows[i], look->text ? 28 : MOST_NAME, look->utf8);
+        gnuplot_format(script, chart->rows[i], look->text ? 28 : MOST_NAME, look->utf8);
         fprintf(script, " %zu", i);
     }
     fprintf(script, ")\n");
@@ -249,18 +255,24 @@ static void write_picture_as_text(FILE *script, const struct chart *chart, int c
     fputc('\n', script);
 }
 
+/* gnuplot's images are at least 2 x 2; a picture that is not gets its last row or column twice. */
 void gnuplot_picture(FILE *script, const struct chart *chart, const struct chart_look *look)
 {
-    fprintf(script, "set xrange [-0.5:%.1f]\nset yrange [%.1f:-0.5]\nunset key\n",
-            (double)chart->width - 0.5, (double)chart->height - 0.5);
-    fprintf(script, "unset tics\nunset border\nunset grid\n");
+    const size_t high = chart->height > 1 ? chart->height : 2;
+    const size_t wide = chart->width > 1 ? chart->width : 2;
+    fprintf(script, "unset key\nunset tics\nunset border\nunset grid\n");
     if (look->text) {
         write_picture_as_text(script, chart, look->columns);
         return;
     }
-    fprintf(script, "set size ratio -1\nset palette gray\nset cbrange [0:255]\nunset colorbox\n"
-                    "$data0 << END\n");
-    for (size_t i = 0; i < chart->height * chart->width; i++)
-        fprintf(script, "%u%c", chart->pixels[i], (i + 1) % chart->width ? ' ' : '\n');
+    fprintf(script,
+            "set xrange [-0.5:%.1f]\nset yrange [%.1f:-0.5]\nset size ratio -1\n"
+            "set palette gray\nset cbrange [0:255]\nunset colorbox\n$data0 << END\n",
+            (double)wide - 0.5, (double)high - 0.5);
+    for (size_t i = 0; i < high * wide; i++) {
+        const size_t y = i / wide < chart->height ? i / wide : chart->height - 1;
+        const size_t x = i % wide < chart->width ? i % wide : chart->width - 1;
+        fprintf(script, "%u%c", chart->pixels[y * chart->width + x], (i + 1) % wide ? ' ' : '\n');
+    }
     fprintf(script, "END\nplot $data0 matrix with image\n");
 }

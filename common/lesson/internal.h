@@ -222,8 +222,8 @@ void series_note_size(struct lesson *lesson, const struct lesson_results *result
 /* Takes an entry for "series" of --json, the caller's reference with it. */
 void series_add(struct lesson *lesson, struct json_t *series);
 
-/* The "series" of --json: what was added, and, of each workload that was measured with several
- * numbers of workers, one. */
+/* The "series" of --json: what was added, and, of each workload that was shown with several
+ * numbers of workers, one for each way. */
 struct json_t *series_document(struct lesson *lesson);
 
 /* ---- command.c ------------------------------------------------------------------------------- */

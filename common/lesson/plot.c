@@ -4,6 +4,7 @@
 #include "common/data/file.h"
 #include "common/lesson/charts.h"
 #include "common/lesson/child.h"
+#include "common/lesson/gnuplot.h"
 #include "common/lesson/internal.h"
 #include <langinfo.h>
 #include <locale.h>
@@ -260,24 +261,44 @@ void plot_write(struct lesson *lesson)
 
 /* ---- SVG for a page -------------------------------------------------------------------------- */
 
-/* Copies gnuplot's document from <svg on, each id and each reference to one with a prefix. */
-static void copy_svg(FILE *page, const char *svg, const char *prefix)
+/* Text as XML has it. */
+static void write_xml_text(FILE *page, const char *text)
+{
+    for (size_t length; *text; text += length) {
+        length = gnuplot_character(text);
+        if (*text == '<' || *text == '>' || *text == '&')
+            fprintf(page, *text == '<' ? "&lt;" : *text == '>' ? "&gt;" : "&amp;");
+        else
+            fprintf(page, "%.*s", length ? (int)length : 1, length ? text : "?");
+        length += length == 0;
+    }
+}
+
+/* Copies gnuplot's document from <svg on, with a title, and each id and each reference to one with
+ * a prefix. */
+static void copy_svg(FILE *page, const char *svg, const char *title, const char *prefix)
 {
     static const char *const before[] = {" id='", " id=\"", "href='#", "href=\"#", "url(#"};
+    static const char title_begin[] = "<title>Gnuplot";
     while (*svg) {
         size_t length = 0;
         for (size_t i = 0; length == 0 && i < sizeof before / sizeof *before; i++)
             if (strncmp(svg, before[i], strlen(before[i])) == 0)
                 length = strlen(before[i]);
-        if (length > 0)
+        if (length > 0) {
             fprintf(page, "%.*s%s", (int)length, svg, prefix);
-        else
+        } else if (strncmp(svg, title_begin, strlen(title_begin)) == 0) {
+            fprintf(page, "<title>");
+            write_xml_text(page, title);
+            length = strlen(title_begin);
+        } else {
             fputc(*svg, page);
+        }
         svg += length > 0 ? length : 1;
     }
 }
 
-static char *embed(const char *svg, struct error *error)
+static char *embed(const char *svg, const char *title, struct error *error)
 {
     static unsigned number;
     char *text = NULL, prefix[32];
@@ -290,7 +311,7 @@ static char *embed(const char *svg, struct error *error)
     FILE *page = open_memstream(&text, &size);
     snprintf(prefix, sizeof prefix, "chart%u_", ++number);
     if (page)
-        copy_svg(page, start, prefix);
+        copy_svg(page, start, title, prefix);
     if (!page || fclose(page) != 0) {
         free(text);
         error_set(error, ERROR_MEMORY, "out of memory");
@@ -312,13 +333,11 @@ char *plot_svg(struct lesson *lesson, const struct chart *chart, bool dark, stru
     }
     if (open_script(&script, error) != 0)
         return NULL;
-    fprintf(script.stream, "set terminal svg noenhanced dynamic size 640,400 font 'sans-serif,12' "
-                           "name ");
-    gnuplot_string(script.stream, chart->title, 200, true);
-    fputc('\n', script.stream);
+    fprintf(script.stream,
+            "set terminal svg noenhanced dynamic size 640,400 font 'sans-serif,12'\n");
     gnuplot_chart(script.stream, chart, &look);
     if (draw(&script, &output, &length, error) == 0)
-        text = embed(output, error);
+        text = embed(output, chart->title, error);
     free(output);
     return text;
 }

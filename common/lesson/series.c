@@ -70,7 +70,7 @@ json_t *series_document(struct lesson *lesson)
 {
     json_t *all = json_array();
     for (const struct measured *measured = lesson->measured; measured; measured = measured->next)
-        for (size_t i = 1; i < measured->results.count; i++) {
+        for (size_t i = 1; !measured->quiet && i < measured->results.count; i++) {
             json_t *series =
                 is_first(&measured->results, i) ? worker_series(lesson, measured, i) : NULL;
             if (series)

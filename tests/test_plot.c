@@ -295,12 +295,12 @@ START_TEST(several_numbers_of_workers_make_lines)
     ck_assert_ptr_nonnull(strstr(speedup->title, "speed-up against workers"));
     const struct chart_series *ideal = speedup->series, *threads = ideal->next->next;
     ck_assert_str_eq(ideal->name, "ideal");
-    ck_assert_str_eq(threads->name, "threads (serial part 10 %)");
+    ck_assert_str_eq(threads->name, "threads (serial 10 %)");
     ck_assert_uint_eq(threads->count, 4);
     ck_assert_double_eq_tol(threads->points[1].y, 1 / 0.55, 1e-9);
     ck_assert_double_eq_tol(threads->points[1].low, 1 / 0.55 / 1.2, 1e-9);
     ck_assert_double_eq_tol(threads->points[1].high, 1 / 0.55 / 0.9, 1e-9);
-    ck_assert_str_eq(threads->next->next->name, "processes, copy (serial part 20 %)");
+    ck_assert_str_eq(threads->next->next->name, "processes, copy (serial 20 %)");
 
     ck_assert_uint_eq(parts->row_count, 9);
     ck_assert_str_eq(parts->rows[0], "sequential");

@@ -115,7 +115,7 @@ class Drawn(Scratch):
         texts = svg_texts(self.scratch / "page.svg")
         self.assertIn("ideal", texts)
         if len(os.sched_getaffinity(0)) > 1:  # else there is nothing to fit
-            self.assertTrue(any(re.fullmatch(r"threads \(serial part \d+ %\)", text)
+            self.assertTrue(any(re.fullmatch(r"threads \(serial \d+ %\)", text)
                                 for text in texts), texts)
 
     def test_ladder(self):

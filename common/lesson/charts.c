@@ -159,7 +159,7 @@ static void add_way(struct lesson *lesson, struct chart *chart,
     if (isnan(fit.serial))
         snprintf(name, sizeof name, "%s", figures->name);
     else
-        snprintf(name, sizeof name, "%s (serial part %.0f %%)", figures->name, 100.0 * fit.serial);
+        snprintf(name, sizeof name, "%s (serial %.0f %%)", figures->name, 100.0 * fit.serial);
     struct chart_series *curve =
         chart_series(lesson, chart, NULL, CHART_DASHED, colour_of(figures));
     for (int i = 0; i <= STEPS && !isnan(fit.serial); i++) {

@@ -215,7 +215,7 @@ static void write_key(FILE *script, const struct chart *chart, const struct char
             longest = length > longest ? length : longest;
             count++;
         }
-    const size_t width = 7 * (longest < MOST_NAME ? longest : MOST_NAME) + 50; /* pixels */
+    const size_t width = 8 * (longest < MOST_NAME ? longest : MOST_NAME) + 45; /* pixels */
     const size_t columns = width < PANEL_WIDTH ? PANEL_WIDTH / width : 1;
     const size_t lines = (count + columns - 1) / columns;
     fprintf(script, "set bmargin %.1f\n", (chart->x_title ? 3.6 : 2.0) + 1.3 * (double)lines);
@@ -281,7 +281,7 @@ void gnuplot_axes(FILE *script, const struct chart *chart, const struct chart_lo
     if (chart->x_log)
         fprintf(script, "set logscale x\n");
     if (chart->y_log)
-        fprintf(script, "set logscale y\n");
+        fprintf(script, "set logscale y 2\nset format y '%%g'\n");
     fprintf(script, "set xrange [%.9g:%.9g]\n", x.low, x.high);
     if (chart->kind == CHART_ROWS && look->text) /* the last line is the axis */
         fprintf(script, "set yrange [%zu:0]\n", chart->row_count);

@@ -72,10 +72,20 @@ static void write_line_data(FILE *script, const struct chart *chart,
     fprintf(script, "END\n");
 }
 
-static void write_line_style(FILE *script, const struct chart_series *series,
-                             const struct chart_look *look)
+/* How many series before it have its colour, as those of several GIL intervals have. */
+static int same_before(const struct chart *chart, const struct chart_series *series)
+{
+    int count = 0;
+    for (const struct chart_series *before = chart->series; before != series; before = before->next)
+        count += before->style == series->style && before->colour == series->colour;
+    return count;
+}
+
+static void write_line_style(FILE *script, const struct chart *chart,
+                             const struct chart_series *series, const struct chart_look *look)
 {
     const bool marked = series->style == CHART_MARKED;
+    const int same = same_before(chart, series);
     if (look->text && marked)
         fprintf(script, "using 1:2 with points pointtype '%c'", gnuplot_mark(series->colour));
     else if (look->text && !series->name) /* a fit: small letters */
@@ -83,11 +93,12 @@ static void write_line_style(FILE *script, const struct chart_series *series,
                 tolower(gnuplot_mark(series->colour)));
     else if (look->text)
         fprintf(script, "using 1:2 with lines linetype 1");
-    else if (marked)
+    else if (marked) /* 4 to 13: squares, circles, triangles up and down, diamonds */
         fprintf(script,
-                "using 1:2:3:4 with yerrorlines linewidth 2 pointtype %d pointsize 0.9 "
-                "linecolor rgb '#%06x'",
-                gnuplot_point_type(series->colour), gnuplot_colour(series->colour, look));
+                "using 1:2:3:4 with yerrorlines linewidth 2 dashtype %d pointtype %d "
+                "pointsize 0.9 linecolor rgb '#%06x'",
+                same ? 3 + same % 3 : 1, 4 + (gnuplot_point_type(series->colour) - 4 + same) % 10,
+                gnuplot_colour(series->colour, look));
     else
         fprintf(script, "using 1:2 with lines dashtype 2 linewidth 1.5 linecolor rgb '#%06x'",
                 gnuplot_colour(series->colour, look));
@@ -105,7 +116,7 @@ void gnuplot_lines(FILE *script, const struct chart *chart, const struct chart_l
     for (const struct chart_series *series = chart->series; series; series = series->next)
         if (chart_draws(chart, series)) {
             begin_series(script, number++);
-            write_line_style(script, series, look);
+            write_line_style(script, chart, series, look);
             end_series(script, series, look);
         }
     fputc('\n', script);
@@ -190,11 +201,14 @@ static void write_row_style(FILE *script, const struct chart_series *series,
 
 void gnuplot_rows(FILE *script, const struct chart *chart, const struct chart_look *look)
 {
-    const size_t most = look->text ? MOST_TEXT_ROWS : 32; /* more would lie over each other */
+    const size_t most = look->text ? MOST_TEXT_ROWS : 36; /* more would lie over each other */
     const size_t step = (chart->row_count + most - 1) / most;
+    const char *font = look->text || chart->row_count <= 16 ? ""
+                       : chart->row_count <= 24             ? "font ',8' "
+                                                            : "font ',6' ";
     int number = 0;
     gnuplot_axes(script, chart, look);
-    fprintf(script, "set grid noytics\nset ytics scale 0 (");
+    fprintf(script, "set grid noytics\nset ytics scale 0 %s(", font);
     for (size_t i = 0; i < chart->row_count; i += step) {
         fprintf(script, "%s", i ? ", " : "");
         gnuplot_format(script, chart->rows[i], look->text ? 28 : MOST_NAME, look->utf8);

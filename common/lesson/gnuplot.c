@@ -331,7 +331,7 @@ static void write_terminal(FILE *script, const char *terminal, int width, int he
                 "'white'\n",
                 width, height);
     else if (strcmp(terminal, "pdfcairo") == 0)
-        fprintf(script, "set terminal pdfcairo noenhanced size %.3fin,%.3fin font 'sans,9'\n",
+        fprintf(script, "set terminal pdfcairo noenhanced size %.3fin,%.3fin font 'sans,10'\n",
                 width / 96.0, height / 96.0);
     else if (strcmp(terminal, "pngcairo") == 0)
         fprintf(script,

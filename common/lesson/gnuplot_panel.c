@@ -124,10 +124,12 @@ void gnuplot_lines(FILE *script, const struct chart *chart, const struct chart_l
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
-/* A colour half way to white. */
-static unsigned pale(unsigned colour)
+/* The other shade of boxes in two shades: half way to white, or on a dark page a little to black.
+ */
+static unsigned other_shade(unsigned colour, const struct chart_look *look)
 {
-    return 0x7f7f7f + ((colour >> 1) & 0x7f7f7f);
+    const unsigned half = (colour >> 1) & 0x7f7f7f;
+    return look->dark ? half + ((colour >> 2) & 0x3f3f3f) : half + 0x7f7f7f;
 }
 
 static double part_of(double value, struct range range, bool logarithmic)
@@ -175,7 +177,7 @@ static void write_row_data(FILE *script, const struct chart *chart,
         else
             fprintf(script, "%.9g %g %.9g %.9g %g %g %u\n", (point->low + point->high) / 2,
                     point->y, point->low, point->high, point->y - half, point->y + half,
-                    series->striped && i % 2 ? pale(colour) : colour);
+                    series->striped && i % 2 ? other_shade(colour, look) : colour);
     }
     fprintf(script, "END\n");
 }

@@ -3,11 +3,12 @@
  * A lesson runs through five stations, a file each: the environment the libraries want
  * (environment.c), the command line (options.c), the machine (machine.c), the measurement
  * (measure.c, on the arrays of arrays.c; record.c), the report (report.c, why.c, timeline.c,
- * output.c, trace.c). python.c stands beside them.
+ * output.c, trace.c; charts.h). python.c stands beside them, and child.c under it.
  */
 #ifndef LESSON_INTERNAL_H
 #define LESSON_INTERNAL_H
 
+#include "common/lesson/charts.h"
 #include "common/lesson/lesson.h"
 #include <sched.h>
 
@@ -176,10 +177,15 @@ void arrays_restore(struct array_set *set);
 struct measured {
     struct lesson_results results;
     struct lesson_figures *figures;
-    char *name;
-    bool quiet; /* its timeline is drawn at the end */
+    char *name, *title; /* the workload's; title may be NULL */
+    bool quiet;         /* it was not shown: its timeline is drawn at the end */
+    char *size_name;    /* of a step of lesson_sweep: what was varied, and its size; else NULL */
+    size_t size;
     struct measured *next;
 };
+
+/* What was kept with these results; NULL: they are none of the lesson's. */
+struct measured *measured_of(struct lesson *lesson, const struct lesson_results *results);
 
 void report_table(struct lesson *lesson, const struct lesson_workload *workload,
                   const struct lesson_results *results);
@@ -237,6 +243,19 @@ void timeline_draw_quiet(struct lesson *lesson);
 
 /* What --trace writes. */
 void trace_write(struct lesson *lesson, FILE *stream);
+/* ---- series.c: what a class can plot by itself ------------------------------------------------
+ */
+
+/* These results are a step of a sweep: what was varied, and its size there. */
+void series_note_size(struct lesson *lesson, const struct lesson_results *results,
+                      const char *size_name, size_t size);
+
+/* Takes an entry for "series" of --json, the caller's reference with it. */
+void series_add(struct lesson *lesson, struct json_t *series);
+
+/* The "series" of --json: what was added, and, of each workload that was shown with several
+ * numbers of workers, one for each way. */
+struct json_t *series_document(struct lesson *lesson);
 
 /* ---- command.c ------------------------------------------------------------------------------- */
 
@@ -277,8 +296,11 @@ struct lesson {
     struct lesson_watch watch;
     struct timeline *recording; /* the buffers, NULL until there is a run to record, ... */
     int recorded_workers;       /* ... for so many */
-    struct json_t *ladder;      /* the rows of lesson_ladder */
-    struct json_t *notebook;    /* what notebook.py reported, or its error; NULL: it was not run */
+    struct chart *charts;       /* what is drawn; charts_complete adds the workloads' */
+    bool charts_complete;
+    struct json_t *series;   /* of lesson_sweep */
+    struct json_t *ladder;   /* the rows of lesson_ladder */
+    struct json_t *notebook; /* what notebook.py reported, or its error; NULL: it was not run */
 };
 
 /* Ends the program when memory for the lesson's own small things is short. */

@@ -155,6 +155,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
                                                  : omp_sched_static,
                          lesson.options.schedule_chunk);
     output_check(&lesson);
+    plot_check(&lesson);
     begin_output(&lesson);
     lesson.banner_due = true; /* a chapter may yet find its command line wrong */
     return &lesson;
@@ -165,7 +166,9 @@ int lesson_end(struct lesson *lesson)
     machine_banner(lesson);
     progress_clear(lesson);
     timeline_draw_quiet(lesson);
+    charts_complete(lesson);
     output_write(lesson);
+    plot_write(lesson);
     lesson_flush(lesson);
     const int status = lesson->failed ? 1 : 0;
     arrays_free_all(lesson);
@@ -176,9 +179,13 @@ int lesson_end(struct lesson *lesson)
             record_free(measured->figures[i].timeline);
         free(measured->figures);
         free(measured->name);
+        free(measured->title);
+        free(measured->size_name);
         free(measured);
     }
     timeline_free(lesson->recording);
+    charts_free(lesson);
+    json_decref(lesson->series);
     json_decref(lesson->ladder);
     json_decref(lesson->notebook);
     while (lesson->conclusions) {

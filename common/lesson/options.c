@@ -369,7 +369,9 @@ static bool parse_common_option(struct lesson *lesson, int key, const char *text
         options->trace = file_name(lesson, "trace", text);
         return true;
     case KEY_PLOT:
-        options->plot = file_name(lesson, "plot", text);
+        if (plot_format(text) == PLOT_UNKNOWN)
+            refuse(lesson, "plot", text, "a file's name that ends in .svg, .png or .pdf, or -");
+        options->plot = text;
         return true;
     case KEY_REPORT:
         options->report = file_name(lesson, "report", text);
@@ -490,12 +492,21 @@ static void default_workers(struct lesson *lesson)
     options->worker_count = 1;
 }
 
-static void require_different(struct lesson *lesson, const char *option, const char *path,
-                              const char *other_option, const char *other)
+/* Two results cannot be written to one place. */
+static void refuse_same_file(struct lesson *lesson)
 {
-    if (path && other && strcmp(path, other) == 0)
-        lesson_usage(lesson, "--%s and --%s: both name '%s'; they must differ", option,
-                     other_option, path);
+    const struct options *options = &lesson->options;
+    const struct {
+        const char *name, *path;
+    } files[] = {{"json", options->json},
+                 {"csv", options->csv},
+                 {"trace", options->trace},
+                 {"plot", options->plot}};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        for (size_t j = i + 1; j < sizeof files / sizeof *files; j++)
+            if (files[i].path && files[j].path && strcmp(files[i].path, files[j].path) == 0)
+                lesson_usage(lesson, "--%s and --%s: both name '%s'; they must differ",
+                             files[i].name, files[j].name, files[i].path);
 }
 
 void options_parse(struct lesson *lesson, int argc, char **argv)
@@ -527,9 +538,7 @@ void options_parse(struct lesson *lesson, int argc, char **argv)
     argp_program_version = version;
     if (argp_parse(&argp, argc > 0 ? argc : 1, arguments, 0, NULL, lesson))
         exit(2);
-    require_different(lesson, "json", options->json, "csv", options->csv);
-    require_different(lesson, "json", options->json, "trace", options->trace);
-    require_different(lesson, "csv", options->csv, "trace", options->trace);
+    refuse_same_file(lesson);
     for (size_t i = 0; i < own_count; i++)
         free((char *)table[1 + i].doc);
     free(table);

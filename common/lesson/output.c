@@ -179,9 +179,9 @@ static json_t *run_entry(const struct lesson *lesson, const char *workload,
     if (figures->roof > 0.0)
         json_object_set_new(entry, "roof_s", json_real(figures->roof));
     if (figures->timeline)
-        json_object_update_new(entry, json_pack("{s:f, s:f}", "recorded_wall_s",
-                                                figures->recorded_wall, "recording_cost",
-                                                figures->timeline->cost));
+        json_object_update_new(entry,
+                               json_pack("{s:f, s:f}", "recorded_wall_s", figures->recorded_wall,
+                                         "recording_cost", figures->timeline->cost));
     if (processes)
         json_object_set_new(entry, "pool", pool_entry(lesson, &figures->pool));
     if (figures->device > 0)

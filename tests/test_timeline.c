@@ -270,7 +270,7 @@ END_TEST
 /* ---- The GIL --------------------------------------------------------------------------------- */
 
 #define TAKERS 3
-#define TURNS  200
+#define TURNS  ((size_t)200)
 
 struct taker {
     struct gil *gil;

@@ -53,24 +53,24 @@ void record_end(struct lesson *lesson)
 
 /* ---- After it -------------------------------------------------------------------------------- */
 
-/* Row 0 is the main thread's, 1 .. workers are kept for the workers, or for the threads of a team
- * but its first. These are shown even if they did nothing, unless others did it: the threads of a
- * loader. */
-static bool is_shown(const struct timeline *timeline, int row, enum lesson_mode mode, int workers,
-                     bool others)
+/* How many have rows behind those that are kept for the workers, or the threads of a team? */
+static int count_others(const struct timeline *timeline, int kept)
 {
-    const int own = mode == LESSON_PROCESSES ? workers + 1 : workers;
-    return row == 0 || timeline_row_view(timeline, row).who != TIMELINE_NOBODY ||
-           (row < own && !others);
+    int count = 0;
+    for (int row = kept; row < timeline_rows(timeline); row++)
+        count += timeline_row_view(timeline, row).who != TIMELINE_NOBODY;
+    return count;
 }
 
-/* Did anybody but the main thread and those with rows of their own record something? */
-static bool has_others(const struct timeline *timeline, int own)
+/* Row 0 is the main thread's, 1 .. workers are kept for the workers, or for the threads of a team
+ * but its first. These are shown even if they did nothing; where others did it, the threads of a
+ * loader, so many fewer of them. */
+static bool is_shown(const struct timeline *timeline, int row, enum lesson_mode mode, int workers,
+                     int others)
 {
-    for (int row = own; row < timeline_rows(timeline); row++)
-        if (timeline_row_view(timeline, row).who != TIMELINE_NOBODY)
-            return true;
-    return false;
+    const bool with_main = mode == LESSON_PROCESSES || others > 0;
+    const int own = with_main ? workers + 1 - others : workers;
+    return row == 0 || row < own || timeline_row_view(timeline, row).who != TIMELINE_NOBODY;
 }
 
 static void name_row(char name[32], const struct timeline_row_view *view, int row, int shown,
@@ -150,7 +150,7 @@ struct lesson_timeline *record_take(struct lesson *lesson, enum lesson_mode mode
 {
     const struct timeline *from = lesson->recording;
     const int rows = timeline_rows(from);
-    const bool others = has_others(from, lesson->recorded_workers + 1);
+    const int others = count_others(from, lesson->recorded_workers + 1);
     size_t most = (size_t)rows;
     for (int row = 0; row < rows; row++)
         most += timeline_row_view(from, row).count;

@@ -56,21 +56,24 @@ void timeline_free(struct timeline *timeline);
 void timeline_start(struct timeline *timeline);
 void timeline_stop(void);
 
-/* After timeline_stop: who has row i (0 .. rows - 1), and what it did, in no order. */
+enum timeline_who { TIMELINE_NOBODY, TIMELINE_THREAD, TIMELINE_WORKER };
+
 struct timeline_row_view {
-    enum { TIMELINE_NOBODY, TIMELINE_THREAD, TIMELINE_WORKER } who;
+    enum timeline_who who;
     int number; /* of a thread in its OpenMP team (-1: it is in none), of the worker in its pool */
     pid_t pid;
     const struct timeline_event *events;
     size_t count, lost;
 };
+
+/* After timeline_stop: who has this row (0 .. rows - 1), and what it did, in no order. */
 int timeline_rows(const struct timeline *timeline);
 struct timeline_row_view timeline_row_view(const struct timeline *timeline, int row);
 
 /* Events of threads for which there was no row. */
 size_t timeline_lost(const struct timeline *timeline);
 
-/* ---- Recording, in a thread of the program that made the recording ----------------------------
+/* ---- Recording, in a thread of the program ----------------------------------------------------
  */
 
 extern _Atomic(struct timeline *) timeline_recording; /* private: NULL while none is on */

@@ -167,6 +167,7 @@ int lesson_end(struct lesson *lesson)
         lesson->measured = measured->next;
         free(measured->figures);
         free(measured->name);
+        free(measured->title);
         free(measured);
     }
     json_decref(lesson->ladder);

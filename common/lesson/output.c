@@ -37,6 +37,7 @@ void output_check(struct lesson *lesson)
     const struct options *options = &lesson->options;
     check_file(lesson, "json", options->json);
     check_file(lesson, "csv", options->csv);
+    page_check(lesson);
 }
 
 /* Not before the chapter has found its sizes and files good: a wrong command line leaves nothing.
@@ -47,6 +48,7 @@ void output_prepare(struct lesson *lesson)
     struct error error;
     if (options->save && file_make_directory(options->save, &error))
         lesson_die(lesson, "--save %s: %s", options->save, error.message);
+    page_prepare(lesson);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -306,6 +308,7 @@ void output_write(struct lesson *lesson)
 {
     write_file(lesson, lesson->options.json, write_json);
     write_file(lesson, lesson->options.csv, write_csv);
+    page_write(lesson);
 }
 
 /* ---- Saved arrays ---------------------------------------------------------------------------- */

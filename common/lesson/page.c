@@ -206,5 +206,6 @@ void page_write(struct lesson *lesson)
     json_decref(data);
     if (file_commit(file, &error))
         lesson_die(lesson, "--report: %s", error.message);
+    lesson_print(lesson, "\nReport: %s\n", path);
     free(path);
 }

@@ -240,7 +240,7 @@ static size_t used_word(const char *line, const char *at)
     while (is_word(at[length]))
         length++;
     const bool member = at > line && (at[-1] == '.' || at[-1] == '>');
-    return length > 0 && !member && !begins(at, "__") && strchr("(,);", at[length]) ? length : 0;
+    return length > 0 && !member && !begins(at, "__") && strchr("(,);}", at[length]) ? length : 0;
 }
 
 /* Adds to the list the functions of this file that the lines name: those that they call, and the

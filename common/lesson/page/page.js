@@ -18,31 +18,41 @@ function digits(value) {
   return value === 0 ? '0' : value.toPrecision(3).includes('e') ? value.toFixed(0) : value.toPrecision(3);
 }
 
+function timeUnit(seconds) {
+  return seconds < 1e-6 ? ['ns', 1e9] : seconds < 1e-3 ? ['µs', 1e6] : seconds < 1 ? ['ms', 1e3] : ['s', 1];
+}
+
 /* 0.00274 as "2.74 ms", as the programs write it. */
 function timeText(seconds) {
-  const [unit, factor] = seconds < 1e-6 ? ['ns', 1e9] : seconds < 1e-3 ? ['µs', 1e6]
-    : seconds < 1 ? ['ms', 1e3] : ['s', 1];
+  const [unit, factor] = timeUnit(seconds);
   return `${digits(seconds * factor)} ${unit}`;
 }
 
-/* A time on an axis with this distance from one mark to the next. */
-function axisText(seconds, step) {
-  const [unit, factor] = step < 1e-6 ? ['ns', 1e9] : step < 1e-3 ? ['µs', 1e6]
-    : step < 1 ? ['ms', 1e3] : ['s', 1];
+/* "2.74 [2.71 – 2.82] ms" */
+function rangeText({median, min, max}) {
+  const [unit, factor] = timeUnit(median);
+  return `${digits(median * factor)} [${digits(min * factor)} – ${digits(max * factor)}] ${unit}`;
+}
+
+/* A mark on an axis that ends at `most`, with this distance from one mark to the next. */
+function axisText(seconds, step, most) {
+  const [unit, factor] = timeUnit(most);
   return `${(seconds * factor).toFixed(Math.max(0, -Math.floor(Math.log10(step * factor) + 1e-9)))} ${unit}`;
 }
 
 function bytesText(bytes) {
   const power = bytes < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(bytes) / 3));
-  return `${digits(bytes / 1000 ** power)} ${['B', 'kB', 'MB', 'GB', 'TB'][power]}`;
+  return power === 0 ? `${bytes} B` : `${digits(bytes / 1000 ** power)} ${['B', 'kB', 'MB', 'GB', 'TB'][power]}`;
 }
 
-/* The first cell of a row names it. A cell is a text or an element. */
-function makeTable(caption, titles, rows) {
-  const head = titles.map(title => make('th', {scope: 'col'}, title));
+/* The first cell of a row names it. A cell is a text or an element. Columns of words, not of
+ * numbers, are marked by a blank before their title. */
+function makeTable(caption, titles, rows, label = caption) {
+  const style = titles.map(title => title.startsWith(' ') ? {class: 'text'} : {});
+  const head = titles.map((title, i) => make('th', {scope: 'col', ...style[i]}, title.trim()));
   const body = rows.map(([first, ...rest]) => make('tr', {}, make('th', {scope: 'row'}, first),
-    ...rest.map(cell => make('td', {}, cell))));
-  return make('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption},
+    ...rest.map((cell, i) => make('td', style[i + 1], cell))));
+  return make('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': label},
     make('table', {}, make('caption', {}, caption), make('thead', {}, make('tr', {}, ...head)),
       make('tbody', {}, ...body)));
 }
@@ -71,6 +81,17 @@ function machinePairs(chapter) {
     ['program', `forkjoin ${chapter.version}, seed ${chapter.seed}`]];
 }
 
+const TERMS = [['wall', 'time on the clock; a pool’s start-up is apart'],
+  ['CPU', 'computing time of all threads and processes, added up'],
+  ['cores busy', 'CPU / wall: how many cores computed at the same time, on average'],
+  ['speedup', 'wall of sequential / wall'], ['efficiency', 'speedup / workers'],
+  ['start-up', 'starting the workers, once for all runs'],
+  ['same result?', 'every run gave the sequential result, to the last bit or as near as the chapter says'],
+  ['send, receive', 'copying arguments to the workers and results back; copied says how much'],
+  ['compute', 'time inside tasks, of the worker that had most of it'],
+  ['wait', 'the rest: waking up, handing out chunks, one waiting for another'],
+  ['chunks', 'in which tasks are handed out']];
+
 function parameterText(value) {
   return Array.isArray(value) ? value.join(' × ') || 'none' : value === null ? 'none' : String(value);
 }
@@ -92,20 +113,20 @@ function resultCell(run) {
 
 function figuresTable(title, runs) {
   const best = Math.max(...runs.map(run => run.speedup));
-  return makeTable(`${title}: median of ${plural(runs[0].repeats, 'run')} [fastest – slowest]`,
+  return makeTable(`Wall: median of ${plural(runs[0].repeats, 'run')} [fastest – slowest]`,
     ['mode', 'workers', 'wall', 'CPU', 'cores busy', 'speedup', 'efficiency', 'start-up', 'same result?'],
     runs.map(run => [runName(run), String(run.workers),
-      `${timeText(run.wall_s.median)} [${timeText(run.wall_s.min)} – ${timeText(run.wall_s.max)}]`,
-      timeText(run.cpu_s.median), run.cores_busy.toFixed(2), speedupCell(run, best),
+      rangeText(run.wall_s), timeText(run.cpu_s.median), run.cores_busy.toFixed(2), speedupCell(run, best),
       `${(100 * run.efficiency).toFixed(0)} %`, run.mode === 'processes' ? timeText(run.startup_s) : '–',
-      resultCell(run)]));
+      resultCell(run)]), `Figures of ${title}`);
 }
 
 function phasesTable(title, runs) {
-  return makeTable(`Where time went, ${title}: the run with the median wall`,
+  return makeTable('Where the time went, in the run with the median wall',
     ['processes', 'workers', 'send', 'compute', 'receive', 'wait', 'copied', 'chunks'],
     runs.map(run => [runName(run), String(run.workers), ...['send', 'compute', 'receive', 'wait'].map(
-      phase => timeText(run.phases_s[phase])), bytesText(run.bytes_copied), String(run.chunks)]));
+      phase => timeText(run.phases_s[phase])), bytesText(run.bytes_copied), String(run.chunks)]),
+    `Where the time went: ${title}`);
 }
 
 function makeTimeline(title, runs) {
@@ -119,8 +140,8 @@ function makeTimeline(title, runs) {
 
 function makeSource(source) {
   if (source.error) return make('p', {class: 'soft'}, `No source to show: ${source.error}.`);
-  const figure = make('figure', {}, make('figcaption', {}, make('code', {}, source.function),
-    ` in ${source.file}, line ${source.line}`), makeCode(source.text));
+  const figure = make('figure', {}, make('figcaption', {}, `${source.file}, line ${source.line}`),
+    makeCode(source.text));
   if (source.names.length)
     figure.append(make('details', {}, make('summary', {}, 'What it calls in this file: '
       + source.names.map(one => one.function).join(', ')),
@@ -136,8 +157,9 @@ function makeMode(chapter, source, runs) {
       ...run.matches_sequential ? [] : [make('span', {class: 'bad'}, ' wrong result')]),
     ...run.why ? [make('p', {class: 'soft'}, run.why.replace(/^Why: .*? workers?: /, 'Why: '))] : []]);
   const modes = [...new Set(runs.map(run => run.mode))].join(', ');
-  return make('div', {class: 'mode'}, make('div', {}, make('h4', {}, `How ${modes} ran`), ...said),
-    make('div', {}, makeSource(chapter.sources[source])));
+  const name = chapter.sources[source].function;
+  return make('div', {class: 'mode'}, make('div', {}, make('h4', {}, name ? `${modes}: ` : modes,
+    ...name ? [make('code', {}, `${name}()`)] : []), ...said), make('div', {}, makeSource(chapter.sources[source])));
 }
 
 function makeWorkload(chapter, workload, index, runs) {
@@ -186,7 +208,7 @@ function makeChapter(chapter) {
       make('pre', {tabindex: 0}, chapter.introduction)));
   section.append(make('h3', {}, 'Machine and sizes'), makeList([...machinePairs(chapter),
     ...Object.entries(chapter.parameters).map(([name, value]) => [`--${name.replace(/_/g, '-')}`, parameterText(value)])]),
-  ...makeCharts(chapter));
+  make('details', {}, make('summary', {}, 'What the columns mean'), makeList(TERMS)), ...makeCharts(chapter));
   let next = 0;
   chapter.workloads.forEach((workload, index) => {
     const runs = chapter.runs.slice(next, next += workload.runs);
@@ -230,7 +252,7 @@ function makeOverview() {
   return make('section', {id: 'overview', tabindex: -1}, make('h2', {}, 'All chapters'),
     ...measured ? [makeList(machinePairs(measured))] : [],
     makeTable('Best speedup over the sequential loop; a pool’s start apart',
-      ['chapter', 'workload', ...modes, 'same result?'], rows));
+      ['chapter', ' workload', ...modes, 'same result?'], rows));
 }
 
 /* ---- Which chapter is shown, in which colours ---- */
@@ -265,7 +287,8 @@ function showThis(page, wanted) {
 
 function showTheme(theme) {
   document.documentElement.dataset.theme = theme;
-  document.getElementById('theme').textContent = theme === 'dark' ? 'Light' : 'Dark';
+  document.getElementById('theme').textContent = theme === 'dark' ? 'Light colours'
+    : 'Dark colours';
   document.dispatchEvent(new Event('themechange'));
 }
 

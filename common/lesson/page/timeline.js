@@ -13,7 +13,8 @@ const KINDS = [
   {name: 'holding the GIL', colour: '--held', pattern: 'foot'},
 ];
 const TASK = 0;
-const BEHIND = [1, 5, 4, 2, 3, TASK]; /* the order of drawing: what encloses others comes first */
+const BEHIND = [1, 5, 4, 2, 3, TASK]; /* the order of drawing: first the two that enclose others */
+const ENCLOSING = 2;
 
 function colourOf(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -198,7 +199,7 @@ class Timeline {
       pen.fillStyle = colourOf('--line');
       pen.fillRect(Math.round(x), 1.6 * em, 1, height);
       pen.fillStyle = colourOf('--soft');
-      const text = axisText(i * step, step);
+      const text = axisText(i * step, step, this.view.end);
       pen.fillText(text, Math.min(Math.max(2, x - pen.measureText(text).width / 2),
         this.width - pen.measureText(text).width - 2), 0.9 * em);
     }
@@ -267,7 +268,7 @@ class Timeline {
 
   /* ---- Choosing an event ---- */
 
-  /* The event at a point: a task rather than what encloses it, and within 3 pixels. */
+  /* The event at a point or within 3 pixels: what encloses others only if there is no other. */
   at(x, y) {
     const lane = this.lanes.find(one => y >= one.top - 2 && y <= one.top + one.height + 2);
     if (!lane) return null;
@@ -279,6 +280,7 @@ class Timeline {
         const away = Math.max(event.begin - time, time - event.end, 0);
         if (away <= near && away < distance) [best, distance] = [event, away];
       }
+      if (best && kind === BEHIND[ENCLOSING]) break;
     }
     return best && {lane, event: best};
   }
@@ -299,9 +301,12 @@ class Timeline {
     const [x, y] = point || [box.left + Math.max(0, Math.min(this.x(event.begin), this.width)),
       box.top + lane.top + lane.height];
     const room = document.documentElement;
-    this.tip.style.left = `${Math.max(4, Math.min(x + 12, room.clientWidth - this.tip.offsetWidth - 4))}px`;
+    const left = Math.max(4, Math.min(x + 12, room.clientWidth - this.tip.offsetWidth - 4));
     const below = y + 16 + this.tip.offsetHeight < room.clientHeight;
-    this.tip.style.top = `${Math.max(4, below ? y + 16 : y - 16 - this.tip.offsetHeight)}px`;
+    const top = Math.max(4, below ? y + 16 : y - 16 - this.tip.offsetHeight);
+    const origin = this.element.getBoundingClientRect(); /* so that it scrolls with the page */
+    this.tip.style.left = `${left - origin.left}px`;
+    this.tip.style.top = `${top - origin.top}px`;
   }
 
   /* The event before or after the chosen one, in its lane or in another one. */

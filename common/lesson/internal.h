@@ -2,14 +2,13 @@
  *
  * A lesson runs through five stations, a file each: the environment the libraries want
  * (environment.c), the command line (options.c), the machine (machine.c), the measurement
- * (measure.c, on the arrays of arrays.c), the report (report.c, why.c, output.c, page.c). python.c
- * stands beside them.
+ * (measure.c, on the arrays of arrays.c), the report (report.c, why.c, output.c). python.c stands
+ * beside them.
  */
 #ifndef LESSON_INTERNAL_H
 #define LESSON_INTERNAL_H
 
 #include "common/lesson/lesson.h"
-#include <limits.h>
 #include <sched.h>
 
 #define MOST_INTERVALS 16 /* that one run may compare */
@@ -177,9 +176,10 @@ void arrays_restore(struct array_set *set);
 struct measured {
     struct lesson_results results;
     struct lesson_figures *figures;
-    char *name, *title;                 /* title: NULL if there is none */
-    lesson_function *run[LESSON_MODES]; /* the workload's */
+    char *name;
     bool quiet;
+    char *title;                        /* NULL if there is none */
+    lesson_function *run[LESSON_MODES]; /* the workload's */
     struct measured *next;
 };
 
@@ -207,26 +207,6 @@ void output_write(struct lesson *lesson);
 
 /* Everything that --json writes, as a document of the caller's. Dies when memory is short. */
 struct json_t *output_document(struct lesson *lesson);
-
-/* ---- page.c: --report ------------------------------------------------------------------------ */
-
-void page_check(struct lesson *lesson);   /* dies if the page could not be written later */
-void page_prepare(struct lesson *lesson); /* makes its directory */
-void page_write(struct lesson *lesson);
-
-/* ---- source.c -------------------------------------------------------------------------------- */
-
-/* The path of a file or directory of the project, "chapters/01_pool_map/notebook.py": in one of the
- * directories above the program, wherever the whole was moved to; else where it was compiled. */
-int source_path(const char *file, char path[PATH_MAX], struct error *error);
-
-/* The function's text with the comment above it, for the report page: {"function", "file", "line",
- * "text", "names": [{"function", "line", "text"}, ...]}; names are the functions of the same file
- * that it calls or gives to a pool, and those that these name. Or {"error": in words}. */
-struct json_t *source_of(const struct lesson *lesson, lesson_function *function);
-
-/* The comment at the top of the chapter's source, as text; null if it is not found. */
-struct json_t *source_introduction(const struct lesson *lesson);
 
 /* ---- command.c ------------------------------------------------------------------------------- */
 

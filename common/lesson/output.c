@@ -1,5 +1,6 @@
 #include "common/data/file.h"
 #include "common/lesson/internal.h"
+#include "common/lesson/page.h"
 #include <cblas.h>
 #include <inttypes.h>
 #include <jansson.h>

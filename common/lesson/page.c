@@ -1,12 +1,7 @@
-/* --report: one page that needs nothing else.
- *
- * page/page.html, .css and .js are the page; page/embed.py joins them when the program is compiled,
- * so that it carries them itself. What was measured goes between the two halves as one block of
- * JSON, which page.js shows. `./run report` joins the blocks of several pages into one.
- */
 #include "common/lesson/page.h"
 #include "common/data/file.h"
 #include "common/lesson/internal.h"
+#include "common/lesson/source.h"
 #include <jansson.h>
 #include <limits.h>
 #include <stdlib.h>

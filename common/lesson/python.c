@@ -8,6 +8,7 @@
  * threads.)
  */
 #include "common/lesson/internal.h"
+#include "common/lesson/source.h"
 #include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>

@@ -1,10 +1,4 @@
-/* From the address of a mode's function to its text in the chapter's source.
- *
- * The name is in the symbol table of the program itself, and of a static function also the file
- * that it stands in. The definition is then found as a reader finds it: clang-format puts the
- * function's name into a line that begins at the margin, "{" and "}" into lines of their own. So
- * no debug information is needed, and no parser of C.
- */
+#include "common/lesson/source.h"
 #include "common/lesson/internal.h"
 #include <ctype.h>
 #include <elf.h>

@@ -175,11 +175,11 @@ void arrays_restore(struct array_set *set);
 /* The results of one workload, kept for JSON, CSV and the report page. */
 struct measured {
     struct lesson_results results;
+    lesson_function *run[LESSON_MODES]; /* the workload's */
+    char *title;                        /* NULL: none */
     struct lesson_figures *figures;
     char *name;
-    bool quiet;
-    char *title;                        /* NULL if there is none */
-    lesson_function *run[LESSON_MODES]; /* the workload's */
+    bool quiet; /* its timeline is drawn at the end */
     struct measured *next;
 };
 

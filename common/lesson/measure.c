@@ -558,14 +558,11 @@ static struct lesson_figures summarise(const struct measurement *measurement,
 static const struct lesson_results *keep_results(struct measurement *measurement)
 {
     struct lesson *lesson = measurement->lesson;
-    const struct lesson_workload *workload = measurement->workload;
     struct measured *measured = lesson_allocate(lesson, 1, sizeof *measured);
     measured->figures = lesson_allocate(lesson, measurement->count, sizeof *measured->figures);
-    measured->name = strdup(workload->name);
-    measured->title = workload->title ? strdup(workload->title) : NULL;
-    measured->quiet = workload->quiet;
-    memcpy(measured->run, workload->run, sizeof measured->run);
-    if (!measured->name || (workload->title && !measured->title))
+    measured->name = strdup(measurement->workload->name);
+    measured->quiet = measurement->workload->quiet;
+    if (!measured->name)
         lesson_die(lesson, "out of memory");
     measured->results =
         (struct lesson_results){.count = measurement->count, .figures = measured->figures};
@@ -579,6 +576,9 @@ static const struct lesson_results *keep_results(struct measurement *measurement
         if (!figures->matches)
             lesson->failed = true;
     }
+    memcpy(measured->run, measurement->workload->run, sizeof measured->run);
+    if (measurement->workload->title && !(measured->title = strdup(measurement->workload->title)))
+        lesson_die(lesson, "out of memory");
     *lesson->last_measured = measured;
     lesson->last_measured = &measured->next;
     return &measured->results;

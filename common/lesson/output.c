@@ -36,9 +36,9 @@ static void check_file(struct lesson *lesson, const char *option, const char *pa
 void output_check(struct lesson *lesson)
 {
     const struct options *options = &lesson->options;
+    page_check(lesson);
     check_file(lesson, "json", options->json);
     check_file(lesson, "csv", options->csv);
-    page_check(lesson);
 }
 
 /* Not before the chapter has found its sizes and files good: a wrong command line leaves nothing.
@@ -307,9 +307,9 @@ static void write_file(struct lesson *lesson, const char *path,
 
 void output_write(struct lesson *lesson)
 {
+    page_write(lesson);
     write_file(lesson, lesson->options.json, write_json);
     write_file(lesson, lesson->options.csv, write_csv);
-    page_write(lesson);
 }
 
 /* ---- Saved arrays ---------------------------------------------------------------------------- */

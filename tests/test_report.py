@@ -142,6 +142,25 @@ def check_programs(scratch):
               for source in chapter["sources"]), "a source that is not there is not reported")
 
 
+def check_contrast():
+    """As WCAG 2 has it: 4.5 for texts, 3 for what is drawn."""
+    def luminance(colour):
+        parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    style = (SOURCE / "common/lesson/page/page.css").read_text()
+    for theme, block in zip(("light", "dark"), re.findall(r"^:root.*?\{(.*?)\}", style, re.S | re.M)):
+        colours = dict(re.findall(r"--([\w-]+): (#\w{6})", block))
+        for least, backs, names in ((4.5, ("back", "box"), "text soft link bad comment key"),
+                                    (3, ("back", "box"), "edge task chunk copy-in copy-out wait held")):
+            for name in names.split():
+                for back in backs:
+                    low, high = sorted(map(luminance, (colours[name], colours[back])))
+                    ratio = (high + 0.05) / (low + 0.05)
+                    check(ratio >= least, f"{theme}: {name} on {back} has a contrast of {ratio:.2f}")
+
+
 # ---- With a browser ------------------------------------------------------------------------------
 
 def make_timeline(rows, tasks, wall):
@@ -173,7 +192,7 @@ def make_test_page(page, template):
     by_mode["processes"]["timeline"] = make_timeline(2, 5000, 0.002)
     by_mode["gil"]["timeline"] = make_other_timeline()
     colours = {"light": "#f4f6f8", "dark": "#1b2129"}
-    chapter["charts"] = [{"title": "A chart", **{
+    chapter["charts"] = [{"title": "A chart", "workload": chapter["workloads"][0]["name"], **{
         theme: f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 60 30"><rect width="60" '
                f'height="30" fill="{colour}"/><circle cx="30" cy="15" r="9" fill="#888"/></svg>'
         for theme, colour in colours.items()}}]
@@ -289,6 +308,8 @@ def check_tabs(browser, page, data):
     check(browser.script("return document.documentElement.lang") == "en", "no lang")
     check(browser.find("h2")[0].text == "All chapters", "it does not begin with the overview")
     check(len(browser.find("nav a")) == len(data["chapters"]) + 1, "not a link for each chapter")
+    named = {one.text for one in browser.find("tbody a")}
+    check(named == {one["chapter"] for one in data["chapters"] if "runs" in one}, f"overview: {named}")
     for link in browser.find("nav a")[1:3]:
         link.click()
         browser.settle()
@@ -325,7 +346,7 @@ def check_theme(browser, page):
 
 
 def view_of(browser):
-    """The first time mark and the number of them say what is seen; the canvas itself says more."""
+    """What the first timeline shows."""
     browser.settle()
     return browser.script("return document.querySelector('.timeline > canvas').toDataURL()")
 
@@ -437,6 +458,7 @@ def main():
         missing.append("selenium, Debian's python3-selenium")
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
+        check_contrast()
         check_refusals(scratch)
         check_programs(scratch)
         result = run(SOURCE / "run", "report", scratch / "all", *SMALL,

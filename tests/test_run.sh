@@ -76,7 +76,7 @@ done
 expect 2 "$run" report "$scratch/page" --repeats none
 grep -q -- '--repeats' "$scratch/err" || fail 'report: a wrong option is not named'
 [ -z "$(ls "$scratch/page")" ] || fail 'report: a wrong option left something'
-"$run" report "$scratch/page" --seconds 5 >"$scratch/out" 2>"$scratch/err" </dev/null &
+"$run" report "$scratch/page" --repeats 1 >"$scratch/out" 2>"$scratch/err" </dev/null &
 other=$!
 sleep 1
 kill $other

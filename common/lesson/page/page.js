@@ -168,19 +168,30 @@ function makeWorkload(chapter, workload, index, runs) {
   const sources = [...new Set(runs.map(run => run.source))];
   return make('article', {id: `${chapter.chapter}/${index}`}, make('h3', {}, title),
     figuresTable(title, runs), ...processes.length ? [phasesTable(title, processes)] : [],
-    ...makeTimeline(title, runs),
+    ...makeFigures(chartsOf(chapter, workload.name)), ...makeTimeline(title, runs),
     ...sources.map(source => makeMode(chapter, source, runs.filter(run => run.source === source))));
 }
 
+/* Pictures of gnuplot's, which have their titles in them. */
+function makeFigures(charts) {
+  const image = (chart, theme) => make('img', {class: theme, alt: `Chart: ${chart.title}`,
+    src: `data:image/svg+xml,${encodeURIComponent(chart[theme])}`});
+  return charts.length === 0 ? [] : [make('div', {class: 'charts'}, ...charts.map(
+    chart => make('figure', {}, image(chart, 'light'), image(chart, 'dark'))))];
+}
+
+function chartsOf(chapter, workload) {
+  return (chapter.charts || []).filter(chart => chart.workload === workload);
+}
+
+/* Those that are not a workload's, or why there are none. */
 function makeCharts(chapter) {
-  const image = (chart, theme) => make('img', {class: theme, alt: theme === 'light' ? chart.title
-    : `${chart.title} (dark)`, src: `data:image/svg+xml,${encodeURIComponent(chart[theme])}`});
-  const charts = chapter.charts || [];
+  const workloads = new Set(chapter.workloads.map(workload => workload.name));
+  const charts = (chapter.charts || []).filter(chart => !workloads.has(chart.workload));
   if (!charts.length && !chapter.charts_missing) return [];
   return [make('h3', {}, 'Charts'), ...chapter.charts_missing
-    ? [make('p', {}, `There are no charts: ${chapter.charts_missing}`)] : [],
-  make('div', {class: 'charts'}, ...charts.map(chart => make('figure', {}, image(chart, 'light'),
-    image(chart, 'dark'), make('figcaption', {}, chart.title))))];
+    ? [make('p', {class: 'missing'}, `There are no charts: ${chapter.charts_missing}.`)] : [],
+  ...makeFigures(charts)];
 }
 
 /* A list of objects with the same keys, such as the ladder, as they are. */
@@ -212,7 +223,7 @@ function makeChapter(chapter) {
   let next = 0;
   chapter.workloads.forEach((workload, index) => {
     const runs = chapter.runs.slice(next, next += workload.runs);
-    if (workload.quiet) quiet.push([workload, index, runs]);
+    if (isFolded(chapter, workload)) quiet.push([workload, index, runs]);
     else section.append(makeWorkload(chapter, workload, index, runs));
   });
   if (chapter.ladder && chapter.ladder.length) section.append(make('h3', {}, 'Step by step'),
@@ -221,6 +232,11 @@ function makeChapter(chapter) {
     makeList(Object.entries(chapter.conclusions)));
   if (quiet.length) section.append(makeQuiet(chapter, quiet));
   return section;
+}
+
+/* A chapter that shows none of its workloads by itself has all of them on its page. */
+function isFolded(chapter, workload) {
+  return workload.quiet && chapter.workloads.some(one => !one.quiet);
 }
 
 /* Measured for comparisons that the chapter makes itself: made when they are unfolded. */
@@ -240,7 +256,7 @@ function makeOverview() {
     let next = 0;
     for (const workload of chapter.workloads || []) {
       const runs = chapter.runs.slice(next, next += workload.runs);
-      if (workload.quiet) continue;
+      if (isFolded(chapter, workload)) continue;
       const best = modes.map(mode => Math.max(...runs.filter(run => run.mode === mode).map(run => run.speedup)));
       rows.push([make('a', {href: `#${chapter.chapter}`}, chapter.chapter), workload.title || workload.name,
         ...best.map(speedup => isFinite(speedup) ? `${speedup.toFixed(2)}×` : '–'),

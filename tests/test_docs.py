@@ -27,7 +27,7 @@ import regions  # noqa: E402
 
 PAGES = [SOURCE / "README.md", *sorted(SOURCE.glob("docs/**/*.md"))]
 LEFT_OUT = {"./run": "the tour", "./run test": "the tests, which this is one of",
-            "./run docs": "the site, a step of .ci/run"}
+            "./run docs": "the site, a step of .ci/run", "./run report": "test_report.py makes it"}
 LEFT_OUT_BENCH = "test_bench.py does that, with toy sizes"
 LIMIT = 300
 

@@ -64,6 +64,25 @@ done
 expect 2 "$run" "$number" --mode sideways
 [ "$(lines err)" -eq 1 ] || fail 'a wrong option: not one line on standard error'
 
+echo 'the report page: refusals; the rest is test_report.py'
+echo mine >"$scratch/file"
+mkdir -p "$scratch/taken/index.html"
+for directory in "$scratch/file" "$scratch/file/below" "$scratch/taken"; do
+    expect 1 "$run" report "$directory"
+    [ "$(lines err)" -eq 1 ] || fail "report $directory: not one line on standard error"
+    grep -qF -- "$directory" "$scratch/err" || fail "report: $directory is not named"
+done
+[ "$(cat "$scratch/file")" = mine ] || fail 'report changed a file in the way'
+expect 2 "$run" report "$scratch/page" --repeats none
+grep -q -- '--repeats' "$scratch/err" || fail 'report: a wrong option is not named'
+[ -z "$(ls "$scratch/page")" ] || fail 'report: a wrong option left something'
+"$run" report "$scratch/page" --repeats 1 >"$scratch/out" 2>"$scratch/err" </dev/null &
+other=$!
+sleep 1
+kill $other
+wait $other
+[ -z "$(ls "$scratch/page")" ] || fail 'report: interrupted, it left something'
+
 echo 'through a symbolic link, from another directory with a blank in its name'
 mkdir "$scratch/a b"
 ln -s "$run" "$scratch/a b/book"

@@ -173,9 +173,10 @@ void arrays_restore(struct array_set *set);
 
 /* ---- report.c, why.c, output.c --------------------------------------------------------------- */
 
-/* The results of one workload, kept for JSON and CSV. */
+/* The results of one workload, kept for JSON, CSV and the report page. */
 struct measured {
     struct lesson_results results;
+    lesson_function *run[LESSON_MODES]; /* the workload's */
     struct lesson_figures *figures;
     char *name, *title; /* the workload's; title may be NULL */
     bool quiet;         /* it was not shown: its timeline is drawn at the end */

@@ -634,6 +634,7 @@ static const struct lesson_results *keep_results(struct measurement *measurement
         if (!figures->matches)
             lesson->failed = true;
     }
+    memcpy(measured->run, measurement->workload->run, sizeof measured->run);
     *lesson->last_measured = measured;
     lesson->last_measured = &measured->next;
     return &measured->results;

@@ -1,5 +1,6 @@
 #include "common/data/file.h"
 #include "common/lesson/internal.h"
+#include "common/lesson/page.h"
 #include <cblas.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -35,6 +36,7 @@ static void check_file(struct lesson *lesson, const char *option, const char *pa
 void output_check(struct lesson *lesson)
 {
     const struct options *options = &lesson->options;
+    page_check(lesson);
     check_file(lesson, "json", options->json);
     check_file(lesson, "csv", options->csv);
     check_file(lesson, "trace", options->trace);
@@ -49,6 +51,7 @@ void output_prepare(struct lesson *lesson)
     struct error error;
     if (options->save && file_make_directory(options->save, &error))
         lesson_die(lesson, "--save %s: %s", options->save, error.message);
+    page_prepare(lesson);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -320,6 +323,7 @@ static void write_file(struct lesson *lesson, const char *path,
 
 void output_write(struct lesson *lesson)
 {
+    page_write(lesson);
     write_file(lesson, lesson->options.json, write_json);
     write_file(lesson, lesson->options.csv, write_csv);
     write_file(lesson, lesson->options.trace, trace_write);

@@ -1,6 +1,7 @@
 /* Runs the chapter's notebook.py, and Python at all, in a process of its own. */
 #include "common/lesson/child.h"
 #include "common/lesson/internal.h"
+#include "common/lesson/source.h"
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
@@ -55,28 +56,6 @@ static char *find_python(double limit, struct error *error)
     return path;
 }
 
-/* chapters/NAME/notebook.py above the program, wherever the whole was moved to; else where it was
- * compiled. */
-static int find_notebook(const struct lesson *lesson, char path[PATH_MAX], struct error *error)
-{
-    const char *name = lesson->chapter->name;
-    char directory[PATH_MAX];
-    const ssize_t length = readlink("/proc/self/exe", directory, sizeof directory - 1);
-    directory[length > 0 ? length : 0] = '\0';
-    for (char *slash; (slash = strrchr(directory, '/'));) {
-        *slash = '\0';
-        if (snprintf(path, PATH_MAX, "%s/chapters/%s/notebook.py", directory, name) < PATH_MAX &&
-            access(path, R_OK) == 0)
-            return 0;
-    }
-    if (snprintf(path, PATH_MAX, "%s/chapters/%s/notebook.py", FORKJOIN_SOURCE, name) < PATH_MAX &&
-        access(path, R_OK) == 0)
-        return 0;
-    return error_set(error, ERROR_SYSTEM,
-                     "chapters/%s/notebook.py is neither above the program nor in %s", name,
-                     FORKJOIN_SOURCE);
-}
-
 /* ---- The notebook ---------------------------------------------------------------------------- */
 
 static double time_limit(double limit)
@@ -105,7 +84,7 @@ static json_t *read_report(const char *python, const char *text, struct error *e
 static json_t *run_notebook(const struct lesson *lesson, const char *const *options, double limit,
                             struct error *error)
 {
-    char notebook[PATH_MAX], seed[16], *python, *output;
+    char file[128], notebook[PATH_MAX], seed[16], *python, *output;
     const char *arguments[MOST_OPTIONS + 7] = {NULL, notebook, "--json", "-", "--seed", seed};
     json_t *report = NULL;
     size_t count = 6;
@@ -117,7 +96,8 @@ static json_t *run_notebook(const struct lesson *lesson, const char *const *opti
         arguments[count++] = options[i];
     }
     snprintf(seed, sizeof seed, "%lu", (unsigned long)lesson->options.seed);
-    if (find_notebook(lesson, notebook, error) != 0)
+    snprintf(file, sizeof file, "chapters/%s/notebook.py", lesson->chapter->name);
+    if (source_path(file, notebook, error) != 0)
         return NULL;
     arguments[0] = python = find_python(limit, error);
     if (python && run_program(arguments, limit, &output, error) == 0) {

@@ -1,5 +1,6 @@
 #include "common/lesson/page.h"
 #include "common/data/file.h"
+#include "common/lesson/charts.h"
 #include "common/lesson/internal.h"
 #include "common/lesson/source.h"
 #include <jansson.h>
@@ -158,6 +159,29 @@ static json_t *workload_values(struct lesson *lesson, json_t *runs, json_t *sour
     return workloads;
 }
 
+/* All charts, each in light and dark colours; or, where gnuplot is not there or fails, why not. */
+static void add_charts(struct lesson *lesson, json_t *chapter)
+{
+    struct error error = {.code = ERROR_NONE};
+    json_t *charts = json_array();
+    for (const struct chart *chart = lesson->charts; chart && error.code == ERROR_NONE;
+         chart = chart->next) {
+        if (chart_is_empty(chart))
+            continue;
+        char *light = plot_svg(lesson, chart, false, &error);
+        char *dark = light ? plot_svg(lesson, chart, true, &error) : NULL;
+        if (dark)
+            json_array_append_new(charts, json_pack("{s:s, s:s?, s:s, s:s}", "title", chart->title,
+                                                    "workload", chart->workload, "light", light,
+                                                    "dark", dark));
+        free(light);
+        free(dark);
+    }
+    json_object_set_new(chapter, "charts", charts);
+    if (error.code != ERROR_NONE)
+        json_object_set_new(chapter, "charts_missing", json_string(error.message));
+}
+
 static json_t *document(struct lesson *lesson)
 {
     json_t *chapter = output_document(lesson), *sources = json_array();
@@ -167,6 +191,7 @@ static json_t *document(struct lesson *lesson)
                              "workloads", workloads, "sources", sources);
     if (!rest || json_object_update_new(chapter, rest) != 0)
         lesson_die(lesson, "--report: out of memory, or a text is not UTF-8");
+    add_charts(lesson, chapter);
     return json_pack("{s:[o]}", "chapters", chapter);
 }
 

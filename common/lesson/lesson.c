@@ -31,6 +31,14 @@ void lesson_fail(struct lesson *lesson, const char *format, ...)
     lesson->failed = true;
 }
 
+void lesson_note(struct lesson *lesson, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    complain(lesson, format, arguments);
+    va_end(arguments);
+}
+
 void lesson_usage(struct lesson *lesson, const char *format, ...)
 {
     va_list arguments;
@@ -131,6 +139,8 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     lesson.chapter = chapter;
     lesson.last_measured = &lesson.measured;
     lesson.last_conclusion = &lesson.conclusions;
+    lesson.last_saved = &lesson.saved;
+    lesson.last_python = &lesson.python_rows;
     occupy_standard_streams();
     signal(SIGCHLD, SIG_DFL); /* ignored, the kernel would throw away how a program ended */
     machine_choose_isa(&lesson);
@@ -149,6 +159,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
                                                  : omp_sched_static,
                          lesson.options.schedule_chunk);
     output_check(&lesson);
+    beside_check(&lesson);
     begin_output(&lesson);
     lesson.banner_due = true; /* a chapter may yet find its command line wrong */
     return &lesson;
@@ -158,6 +169,7 @@ int lesson_end(struct lesson *lesson)
 {
     machine_banner(lesson);
     progress_clear(lesson);
+    beside_run(lesson);
     output_write(lesson);
     lesson_flush(lesson);
     const int status = lesson->failed ? 1 : 0;
@@ -171,6 +183,8 @@ int lesson_end(struct lesson *lesson)
     }
     json_decref(lesson->ladder);
     json_decref(lesson->notebook);
+    beside_free(lesson);
+    saved_free(lesson);
     while (lesson->conclusions) {
         struct conclusion *conclusion = lesson->conclusions;
         lesson->conclusions = conclusion->next;
@@ -200,6 +214,11 @@ const int *lesson_workers(const struct lesson *lesson, size_t *count)
 int lesson_cores(const struct lesson *lesson)
 {
     return lesson->machine.cores;
+}
+
+bool lesson_python(const struct lesson *lesson)
+{
+    return lesson->options.python;
 }
 
 bool lesson_runs(const struct lesson *lesson, enum lesson_mode mode)

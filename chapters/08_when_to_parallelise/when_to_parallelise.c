@@ -221,11 +221,10 @@ int main(int argc, char **argv)
     const struct lesson_chapter chapter = {"08_when_to_parallelise",
                                            "When to parallelise: three questions", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    bool given = false, answered = false;
-    for (size_t i = 0; options[i].name; i++) {
+    const bool answered = answers[0] >= 0 || answers[1] >= 0 || answers[2] >= 0;
+    bool given = false;
+    for (size_t i = 0; options[i].name; i++)
         given |= lesson_given(lesson, options[i].value);
-        answered |= i < QUESTIONS && given;
-    }
     if (!command != !files.count)
         lesson_usage(lesson, "--command TEXT and its files (words, or --files) belong together");
     if ((command != NULL) + (chosen != UNKNOWN) + answered > 1)

@@ -2,8 +2,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define ONE_CORE_BUSY 1.2 /* up to here one thread computed at a time */
-#define ALONE         0.8 /* cores busy in a plain loop below which others took part */
+#define ONE_CORE_BUSY 1.2  /* up to here one thread computed at a time */
+#define SHORT         5e-3 /* seconds: a switch interval, Python's and the model's */
+#define ALONE         0.8  /* cores busy in a plain loop below which others took part */
 
 static const char *bold(const struct lesson *lesson)
 {
@@ -113,24 +114,26 @@ static const struct python_row *largest(const struct python_row *first, enum les
     return found;
 }
 
-/* What the two figures show, if they are not the work of other programs. */
+/* What the two figures show; "" where that is not clear. */
 static const char *explain_gil(const struct python_row *gil, const struct python_row *sequential)
 {
-    const bool one = gil->cores_busy <= ONE_CORE_BUSY;
-    const bool one_in_model = gil->c && gil->c->cores_busy <= ONE_CORE_BUSY;
+    const struct lesson_figures *c = gil->c;
+    const bool one = gil->cores_busy <= ONE_CORE_BUSY, back = c && gives_lock_back(c);
+    if (c && c->device > 0) /* they wait for it, too */
+        return "";
     if (sequential->cores_busy < ALONE)
         return "; but other programs used the cores, too: the plain loop did not have one to "
                "itself";
+    if (gil->wall < SHORT)
+        return "; so short a run says little";
     if (!one)
-        return ": the GIL is given back while NumPy computes";
-    if (!gil->c || one_in_model)
+        return back ? ": NumPy gives the GIL back while it computes" : "";
+    if (!c || c->cores_busy <= ONE_CORE_BUSY)
         return ": one thread at a time had the GIL";
-    if (gives_lock_back(gil->c))
+    if (back)
         return ": a task in C gives the GIL back for all of its work, one in Python only inside of "
                "calls of NumPy, and holds it between them";
-    return ": one thread at a time had the GIL; in so short a run the model's spend their time "
-           "with "
-           "handing it over";
+    return "";
 }
 
 static void say_threads(const struct lesson *lesson, const struct python_row *first, FILE *text)
@@ -140,7 +143,7 @@ static void say_threads(const struct lesson *lesson, const struct python_row *fi
     if (lesson->machine.cores < 2)
         return;
     if (gil && !isnan(gil->cores_busy)) {
-        fprintf(text, " Its %d threads kept %.2f cores busy", gil->workers, gil->cores_busy);
+        fprintf(text, " Python's %d threads kept %.2f cores busy", gil->workers, gil->cores_busy);
         if (gil->c)
             fprintf(text, ", those of C's model %.2f", gil->c->cores_busy);
         fprintf(text, "%s.", explain_gil(gil, first));
@@ -160,9 +163,9 @@ static void say_speed(const struct python_row *first, FILE *text)
     const bool both = best && !isnan(first->c_speedup);
     if (!isnan(first->c_speedup))
         fprintf(text, " one core of C is %s as fast as one of Python%s",
-                number_text(first->c_speedup, " times"), both ? ", " : ".");
+                number_text(first->c_speedup, " times"), both ? "; " : ".");
     if (best)
-        fprintf(text, "%sPython's best pool (%s, %d) %s as fast as its loop.", both ? "" : " ",
+        fprintf(text, "%sPython's best pool (%s, %d) is %s as fast as its loop.", both ? "" : " ",
                 best->mode == LESSON_PROCESSES ? "processes" : "threads", best->workers,
                 number_text(best->speedup, " times"));
 }
@@ -199,6 +202,6 @@ void beside_table(struct lesson *lesson, const struct python_row *first, const c
     }
     print_terms(lesson, first);
     for (const struct python_row *row = first, *before = NULL; row; before = row, row = row->next)
-        if (!same_workload(before, row))
+        if (!same_workload(before, row) && has_partner(row))
             why_workload(lesson, row);
 }

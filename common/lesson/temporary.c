@@ -82,7 +82,7 @@ const char *temporary_make(struct error *error)
         return NULL;
     }
     registered = true;
-    if (snprintf(path, sizeof path, "%s/forkjoin-XXXXXX", parent) >= (int)sizeof path) {
+    if (snprintf(path, sizeof path, "%s/forkjoin-python-XXXXXX", parent) >= (int)sizeof path) {
         error_set(error, ERROR_INVALID, "TMPDIR: its name is too long");
         return NULL;
     }

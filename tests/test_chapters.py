@@ -10,7 +10,8 @@ in an interpreter that has NumPy, and is skipped, with a message, where none is 
 decides: limits are there only so that a program that hangs is found out.
 
 What is special to a chapter, its sizes and tests of its own, is in chapter_NN.py beside this file;
-what --timeline and --trace make of a run, in test_timelines.py.
+what --timeline and --trace make of a run, in test_timelines.py; what --python does, in
+python_beside.py.
 """
 import array
 import ast
@@ -269,6 +270,10 @@ class ChapterTest(unittest.TestCase):
         self.assertGreaterEqual(report["machine"]["openmp"], 201511)
         self.assertTrue(report["runs"])
         for run in report["runs"]:
+            self.assertIn(run["language"], ("c", "python"))
+            if run["language"] == "python":
+                self.assert_python_run(run)
+                continue
             self.assert_types(run, {
                 "workload": str, "mode": str, "workers": int, "repeats": int, "wall_s": dict,
                 "cpu_s": dict, "cores_busy": number, "speedup": number, "efficiency": number,
@@ -300,6 +305,21 @@ class ChapterTest(unittest.TestCase):
                 self.assert_types(gil, dict.fromkeys(("acquired", "switches", "forced"), int), run)
                 self.assertTrue(0 <= gil["switches"] <= gil["acquired"] >= 1, run)
                 self.assertTrue(run["workers"] > 1 or gil["forced"] == 0, run)
+
+    def assert_python_run(self, run):
+        """A row of --python: the same keys where they mean the same."""
+        number, perhaps = (int, float), (int, float, type(None))
+        self.assert_types(run, {
+            "workload": str, "name": str, "python": str, "mode": str, "workers": int,
+            "repeats": int, "tasks": int, "sample": bool, "wall_s": dict, "cpu_s": dict,
+            "cores_busy": perhaps, "speedup": number, "efficiency": number, "startup_s": number,
+            "whole_s": number, "c_speedup": perhaps, "matches_sequential": bool,
+            "transfer": (str, type(None))}, run)
+        self.assertIn(run["mode"], MODES)
+        wall = run["wall_s"]
+        self.assertTrue(0 < wall["min"] <= wall["median"] <= wall["max"], run)
+        self.assertEqual(run["cores_busy"] is None, run["mode"] == "processes", run)
+        self.assertEqual(run["transfer"] is None, run["mode"] != "processes", run)
 
     def assert_pool(self, run):
         """What the pool did in one run that nobody disturbed."""
@@ -873,11 +893,12 @@ def main():
     special = importlib.import_module(f"chapter_{stem[:2]}")
     ChapterTest.build, ChapterTest.source = os.path.realpath(build), os.path.realpath(source)
     ChapterTest.stem, ChapterTest.chapter = stem, special.CHAPTER
-    loader = unittest.defaultTestLoader
-    modules = [special, importlib.import_module("test_timelines"), sys.modules[__name__]]
+    loader, common = unittest.defaultTestLoader, sys.modules[__name__]
+    modules = (special, importlib.import_module("test_timelines"),
+               importlib.import_module("python_beside"), common)
     if names:
-        tests = [loader.loadTestsFromName(name, next(
-            (module for module in modules if hasattr(module, name.split(".")[0])), modules[-1]))
+        tests = [loader.loadTestsFromName(
+            name, next((module for module in modules if hasattr(module, name.split(".")[0])), common))
             for name in names]
     else:
         tests = [loader.loadTestsFromModule(module) for module in modules]

@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -841,6 +843,123 @@ START_TEST(a_workload_can_be_measured_again)
 }
 END_TEST
 
+/* What saved_compare says of ours beside theirs, "" if they are the same. */
+static const char *compared(const struct saved_array *ours, enum npy_type type, int dimensions,
+                            const size_t *shape, const void *theirs)
+{
+    static struct error error;
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", directory, ours->file);
+    ck_assert_int_eq(npy_write(path, type, dimensions, shape, theirs, &error), 0);
+    error.message[0] = '\0';
+    const int result = saved_compare(ours, directory, &error);
+    ck_assert_int_eq(result, *error.message ? -1 : 0);
+    ck_assert_int_eq(unlink(path), 0);
+    return error.message;
+}
+
+START_TEST(saved_arrays_are_compared)
+{
+    float reals[6] = {1, 1e6F, 0, INFINITY, -2, NAN}, other[6];
+    int64_t numbers[3] = {INT64_MAX, -1, 5};
+    char real_file[] = "reals.npy", number_file[] = "numbers.npy";
+    struct saved_array ours = {real_file, {NPY_FLOAT32, 2, {2, 3}, reals}, NULL};
+    const struct saved_array integers = {number_file, {NPY_INT64, 1, {3}, numbers}, NULL};
+    const size_t shape[] = {2, 3}, turned[] = {3, 2};
+    memcpy(other, reals, sizeof reals);
+    ck_assert_str_eq(compared(&ours, NPY_FLOAT32, 2, shape, other),
+                     "reals.npy[1, 2] is nan, and in Python nan"); /* as numpy.isclose has it */
+    reals[5] = other[5] = 7;
+    ck_assert_str_eq(compared(&ours, NPY_FLOAT32, 2, shape, other), "");
+    other[1] = 1e6F + 9;
+    other[2] = 1e-5F;
+    ck_assert_str_eq(compared(&ours, NPY_FLOAT32, 2, shape, other), "");
+    other[2] = 2e-5F;
+    ck_assert_ptr_nonnull(
+        strstr(compared(&ours, NPY_FLOAT32, 2, shape, other), "reals.npy[0, 2] is 0, and in Py"));
+    other[1] = 1e6F + 11;
+    ck_assert_ptr_nonnull(
+        strstr(compared(&ours, NPY_FLOAT32, 2, shape, other), "reals.npy[0, 1] is 1000000, "));
+    ck_assert_ptr_nonnull(
+        strstr(compared(&ours, NPY_FLOAT32, 2, turned, reals), "another type or shape"));
+    ck_assert_ptr_nonnull(
+        strstr(compared(&ours, NPY_INT64, 2, turned, (int64_t[6]){0}), "another type or shape"));
+    ck_assert_str_eq(compared(&integers, NPY_INT64, 1, shape + 1, numbers), "");
+    ck_assert_str_eq(
+        compared(&integers, NPY_INT64, 1, shape + 1, (int64_t[]){INT64_MAX - 1, -1, 5}),
+        "numbers.npy[0] is 9223372036854775807, and in Python 9223372036854775806");
+    struct error error;
+    ck_assert_int_eq(saved_compare(&integers, directory, &error), -1);
+    ck_assert_str_eq(error.message, "numbers.npy: notebook.py did not save it");
+}
+END_TEST
+
+START_TEST(the_notebook_gets_the_options_that_it_has)
+{
+    size_t tasks = 7, size[] = {3, 4}, cube[] = {2, 3, 4}, unknown = 9;
+    int64_t offset = -5;
+    double ms = 0.1;
+    int choice = 1, none = -1;
+    bool yes = true, no = false;
+    const struct lesson_option options[] = {
+        {"tasks", "N", "", LESSON_COUNT, &tasks, 0, 0},
+        {"task", "N", "", LESSON_COUNT, &unknown, 0, 0}, /* only the beginning of another */
+        {"size", "HxW", "", LESSON_SHAPE, size, 0, 0},
+        {"shape", "DxHxW", "", LESSON_SHAPE3, cube, 0, 0},
+        {"offset", "N", "", LESSON_INTEGER, &offset, 0, 0},
+        {"ms", "MS", "", LESSON_REAL, &ms, 0, 0},
+        {"way", "one|two|three", "", LESSON_CHOICE, &choice, 0, 0},
+        {"other", "one|two", "", LESSON_CHOICE, &none, 0, 0},
+        {"augment", NULL, "", LESSON_FLAG, &yes, 0, 0},
+        {"drop", NULL, "", LESSON_FLAG, &no, 0, 0},
+        {0}};
+    const struct lesson_chapter chapter = {"chapter", "title", options};
+    int workers[] = {1, 4};
+    struct lesson lesson = {
+        .chapter = &chapter,
+        .options = {.workers = workers, .worker_count = 2, .repeats = 5, .seed = UINT32_MAX}};
+    struct words words = {.count = 0};
+    const char help[] = "usage: [--tasks N] [--size N|HxW] [--shape S]\n  --offset N\n --ms MS\n"
+                        "--way {one,two}, --other --augment --drop";
+    words_add_options(&lesson, &words, help);
+    char *text = words_text(&lesson, &words);
+    ck_assert_str_eq(text, "notebook.py --tasks=7 --size=3x4 --shape=2x3x4 --offset=-5 --ms=0.1 "
+                           "--way=two --augment --workers=1,4 --repeats=1 --seed=4294967295");
+    ck_assert_str_eq(words_sizes(&lesson, help), "--tasks, --size, --shape");
+    free(text);
+    words_free(&words);
+}
+END_TEST
+
+/* Of this program; a test runs in a process of its own. */
+START_TEST(a_temporary_directory_goes_with_its_files)
+{
+    char parent[PATH_MAX], path[PATH_MAX];
+    struct error error;
+    snprintf(parent, sizeof parent, "%s/parent", directory);
+    ck_assert_int_eq(mkdir(parent, 0700), 0);
+    setenv("TMPDIR", parent, 1);
+    for (int files = 0; files <= 1000; files += 500) {
+        const char *made = temporary_make(&error);
+        ck_assert_ptr_nonnull(made);
+        ck_assert_int_eq(strncmp(made, parent, strlen(parent)), 0);
+        for (int i = 0; i < files; i++) {
+            snprintf(path, sizeof path, "%s/a_file_with_a_long_name_%d.npy", made, i);
+            FILE *file = fopen(path, "w");
+            ck_assert_ptr_nonnull(file);
+            ck_assert_int_eq(fclose(file), 0);
+        }
+        ck_assert_int_eq(rmdir(parent), -1);
+        temporary_remove();
+        ck_assert_int_eq(rmdir(parent), 0);
+        ck_assert_int_eq(mkdir(parent, 0700), 0);
+    }
+    ck_assert_int_eq(rmdir(parent), 0);
+    ck_assert_ptr_null(temporary_make(&error));
+    ck_assert_ptr_nonnull(strstr(error.message, parent));
+}
+END_TEST
+
 START_TEST(files_are_written)
 {
     char text[16384];
@@ -849,7 +968,7 @@ START_TEST(files_are_written)
     ck_assert_int_eq(outcome->status, 0);
     slurp("a.csv", text, sizeof text);
     ck_assert_uint_eq(count_lines(text), 1 + 4);
-    ck_assert_ptr_nonnull(strstr(text, ",wakeups,restarts,chunks_lost,switch_interval_s\n"));
+    ck_assert_ptr_nonnull(strstr(text, ",restarts,chunks_lost,switch_interval_s,language\n"));
     size_t commas = 0, first = 0;
     for (const char *c = text; *c; c++) {
         commas += *c == ',';
@@ -1147,6 +1266,9 @@ static Suite *lesson_suite(void)
     tcase_add_test(programs, json_has_everything);
     tcase_add_test(programs, several_intervals_make_several_rows);
     tcase_add_test(programs, files_are_written);
+    tcase_add_test(programs, saved_arrays_are_compared);
+    tcase_add_test(programs, the_notebook_gets_the_options_that_it_has);
+    tcase_add_test(programs, a_temporary_directory_goes_with_its_files);
     tcase_add_test(programs, seconds_change_the_size);
     tcase_add_test(programs, a_ladder_multiplies);
     tcase_add_test(programs, a_workload_can_be_measured_again);

@@ -291,6 +291,7 @@ def test_inference_tap_by_tap():
               f"{rows}")
         check([row["workers"] for row in report["runs"]
                if (row["workload"], row["mode"]) == ("model_once", "processes")] == WORKERS, "once")
+        check({row["tasks"] for row in report["runs"]} == {n}, "a task is an image, also of a batch")
         check(report["bytes_pickled"] > 65088 + 3136, "bytes_pickled")
 
 
@@ -429,6 +430,39 @@ def test_shared_memory_against_exact_sums():
                 break
             time.sleep(0.1)
         check(not left, f"left in /dev/shm: {left}")
+
+
+def test_integers_saved_without_numpy():
+    """The bytes that numpy.save writes; other types need NumPy."""
+    sys.path.insert(0, str(ROOT / "common" / "lesson"))
+    from lesson import save_integers
+    with tempfile.TemporaryDirectory() as directory:
+        for values in [], [7], [-2**63, 2**63 - 1], list(range(1000)):
+            save_integers(os.path.join(directory, "ours.npy"), values, "int64")
+            np.save(os.path.join(directory, "theirs.npy"), np.array(values, dtype="int64"))
+            ours, theirs = (Path(directory, name).read_bytes() for name in ("ours.npy", "theirs.npy"))
+            check(ours == theirs, f"{len(values)} values: {ours[:140]}, {theirs[:140]}")
+        try:
+            save_integers(os.path.join(directory, "reals.npy"), [0.5], "float64")
+        except OSError as error:
+            check("NumPy is missing" in str(error), f"{error}")
+        else:
+            check(False, "float64 without NumPy")
+
+
+def test_what_c_needs_to_know():
+    """The rows name what stands beside them in C."""
+    in_c = {"process_with_params": "starmap_columns", "python_loops": "naive",
+            "numpy_slices": "fused", "whole": "whole_array_to_each", "parts": "each_row_copied",
+            "shared": "sum_of_squares"}
+    for chapter in "01", "02", "04", "07":
+        report = json.loads(run(chapter, *SMALL[chapter], "-w", 2, "--json", "-").stdout)
+        check((report["gil"], report["free_threaded"]) == (True, False)
+              or sys.version_info >= (3, 13), "a GIL before Python 3.13")
+        for row in report["runs"]:
+            check(row.get("in_c") == in_c.get(row["workload"]), f"{row}")
+            transfer = ("shared" if row["workload"] == "shared" else "copy")
+            check(row["transfer"] == (transfer if row["mode"] == "processes" else None), f"{row}")
 
 
 def test_text_and_files():

@@ -89,7 +89,8 @@ def main():
     arguments = [(x, args.multiplier, args.offset) for x in range(args.tasks)]
     task = partial(process_with_params, iterations=args.iterations)
     rows, results = lesson.measure(
-        "process_with_params", (run_sequential, run_threads, run_processes), task, arguments)
+        "process_with_params", (run_sequential, run_threads, run_processes), task, arguments,
+        in_c="starmap_columns")
 
     lesson.say(*lesson.table(rows), "",
                *lesson.why(rows, one_busy="the GIL let one thread run at a time"),

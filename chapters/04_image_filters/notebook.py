@@ -136,12 +136,14 @@ def main():
     lesson.say(f"Edges of {height} x {width} images; {lesson.environment}")
 
     edges, per_image, gain = {}, {"python_loops": None}, {}
-    for name, task, data in (("python_loops", preprocess_image, images[:args.python_images]),
-                             ("numpy_slices", preprocess_image_numpy, images)):
+    for name, in_c, task, data in (
+            ("python_loops", "naive", preprocess_image, images[:args.python_images]),
+            ("numpy_slices", "fused", preprocess_image_numpy, images)):
         if not data:
             continue
         rows, edges[name] = lesson.measure(
-            name, (run_sequential, run_threads, run_processes), task, data, same_edges)
+            name, (run_sequential, run_threads, run_processes), task, data, same_edges,
+            in_c=in_c, sample=len(data) < args.images)
         per_image[name] = rows[0]["wall_s"]["median"] / len(data)
         gain[name] = max(row["speedup"] for row in rows)
         lesson.say(f"\n{name}: {len(data)} images, {per_image[name] * 1e3:.3g} ms each in sequence",

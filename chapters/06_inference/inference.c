@@ -245,5 +245,6 @@ int main(int argc, char **argv)
     batches.tasks = &tasks;
     batches.tolerance = 1e-5;
     lesson_blas_threads(lesson, &batches);
+    work.images = n; /* what was saved, also for notebook.py */
     return lesson_end(lesson);
 }

@@ -164,7 +164,9 @@ def main():
              "all images in one call"),
             ("batched_optimized", (run_sequential, None, None), inference_batched_optimized,
              [batch], "all images in one call, einsum with optimize=True, which calls BLAS")):
-        rows, results[name] = lesson.measure(name, runs, task, data, same_logits)
+        rows, results[name] = lesson.measure(
+            name, runs, task, data, same_logits, tasks=args.images,
+            in_c="im2col, batched" if name == "batched_optimized" else name)
         per_image[name] = rows[0]["wall_s"]["median"] / args.images
         best[name] = min(row["wall_s"]["median"] for row in rows) / args.images
         lesson.say(f"\n{name}: {title}; {per_image[name] * 1e6:.4g} us an image",

@@ -117,7 +117,8 @@ def measure_shared(lesson, array):
         shared = np.ndarray(array.shape, dtype=array.dtype, buffer=memory.buf)
         shared[:] = array
         way = functools.partial(run_shared, memory.name)
-        rows, _ = lesson.measure("shared", (run_sequential, run_threads, way), sum_range, shared)
+        rows, _ = lesson.measure("shared", (run_sequential, run_threads, way), sum_range, shared,
+                                 in_c="sum_of_squares", transfer="shared")
     finally:
         memory.unlink()  # only who has created it; else it stays in /dev/shm when the program ends
     del shared  # memory that an array still uses cannot be closed
@@ -182,9 +183,10 @@ def main():
                f"{lesson.environment}")
 
     measured = {}
-    for name, way in ("whole", run_whole), ("parts", run_parts):
+    for name, way, in_c in (("whole", run_whole, "whole_array_to_each"),
+                            ("parts", run_parts, "each_row_copied")):
         measured[name], sums = lesson.measure(name, (run_sequential, run_threads, way), sum_range,
-                                              array)
+                                              array, in_c=in_c)
     measured["shared"] = measure_shared(lesson, array)
     for name, rows in measured.items():
         for row in rows:

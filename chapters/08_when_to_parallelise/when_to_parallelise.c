@@ -1,9 +1,9 @@
 /* 08_when_to_parallelise - is it worth it? three questions, answered by you or by measuring
  *
  * Are the tasks independent, is one of them heavy enough, is there much data for the work: the
- * notebook's decision tree as a program. On a terminal it asks. Or it measures: workloads of this
- * book (workloads.h), or a command of yours for each of some files, in the usual four ways; then
- * the figures answer, and the rules in advice.h, which are what to read first, give advice.
+ * notebook's decision tree. On a terminal it asks. Or it measures: workloads of this book, or your
+ * command for each of some files; then the figures and the rules in advice.h, read them first,
+ * tell.
  *
  * Notebook: part 6, the decision tree.
  *
@@ -101,11 +101,10 @@ static double speedup_of(struct lesson *lesson, struct lesson_workload other, co
                          enum lesson_mode mode)
 {
     other.name = name;
-    other.grow = NULL;
-    other.quiet = true, other.recorded = false;
+    other.grow = NULL, other.recorded = false;
     other.modes = 1u << mode;
     other.transfer = LESSON_SHARED;
-    other.fixed_transfer = true;
+    other.fixed_transfer = other.quiet = true;
     other.workers = (const int[]){1, 0};
     return lesson_measure(lesson, &other)->figures[1].speedup;
 }
@@ -150,7 +149,7 @@ static void measure(struct lesson *lesson, struct work *work, struct lesson_case
 
 /* One workload with everything there is to see, or several with a table of what was found. */
 static void measure_all(struct lesson *lesson, struct work *work, enum kind first, enum kind last,
-                        const size_t tasks[KINDS], const size_t sizes[KINDS])
+                        size_t tasks[KINDS], const size_t sizes[KINDS])
 {
     struct lesson_case found[KINDS] = {0};
     struct lesson_path paths[KINDS];
@@ -164,6 +163,7 @@ static void measure_all(struct lesson *lesson, struct work *work, enum kind firs
     for (size_t i = 0; i < count; i++) {
         choose(work, first + i, tasks[first + i], sizes[first + i]);
         measure(lesson, work, &found[i], answers[i], count > 1 ? NULL : title(work));
+        tasks[first + i] = work->tasks; /* after --seconds */
         paths[i] = (struct lesson_path){found[i].name, answers[i]};
     }
     if (count > 1)
@@ -195,7 +195,7 @@ static void ask(struct lesson *lesson, int answers[QUESTIONS])
 
 int main(int argc, char **argv)
 {
-    size_t light_tasks = 10000, tasks = 24, sizes[KINDS] = {0, 10000000, 250000, 512, 400, 0};
+    size_t tasks[KINDS] = {10000, 24}, sizes[KINDS] = {0, 10000000, 250000, 512, 400, 0};
     int answers[QUESTIONS] = {UNKNOWN, UNKNOWN, UNKNOWN}, chosen = UNKNOWN;
     const char *command = NULL;
     struct lesson_paths files = {0};
@@ -212,8 +212,8 @@ int main(int argc, char **argv)
          "run once and --repeats times (then 2 unless given)",
          LESSON_TEXT, &command, 0, 0},
         {"files", "PATH...", "that --command is run for", LESSON_PATHS, &files, 0, 0},
-        {"light-tasks", "N", "tasks of x_plus_1", LESSON_COUNT, &light_tasks, 1, 1 << 28},
-        {"tasks", "N", "tasks of each other workload", LESSON_COUNT, &tasks, 1, 1 << 24},
+        {"light-tasks", "N", "tasks of x_plus_1", LESSON_COUNT, &tasks[X_PLUS_1], 1, 1 << 28},
+        {"tasks", "N", "tasks of every other", LESSON_COUNT, &tasks[PYTHON_LIKE], 1, 1 << 24},
         {"iterations", "N", "in python_like", LESSON_COUNT, &sizes[PYTHON_LIKE], 1, 100000000},
         {"numbers", "N", "in large_data", LESSON_COUNT, &sizes[LARGE_DATA], 1, 1 << 28},
         {"side", "N", "of each image", LESSON_COUNT, &sizes[IMAGE], IMAGE_MIN_SIZE, 1 << 14},
@@ -222,27 +222,29 @@ int main(int argc, char **argv)
     const struct lesson_chapter chapter = {"08_when_to_parallelise",
                                            "When to parallelise: three questions", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    bool given = false, answered = false;
-    for (size_t i = 0; options[i].name; i++) {
+    const bool answered = answers[0] >= 0 || answers[1] >= 0 || answers[2] >= 0;
+    bool given = false;
+    for (size_t i = 0; options[i].name; i++)
         given |= lesson_given(lesson, options[i].value);
-        answered |= i < QUESTIONS && given;
-    }
     if (!command != !files.count)
         lesson_usage(lesson, "--command TEXT and its files (words, or --files) belong together");
     if ((command != NULL) + (chosen != UNKNOWN) + answered > 1)
         lesson_usage(lesson, "--command, --workload, and the answers --independent, --heavy, "
                              "--large exclude one another");
-    const size_t counts[KINDS] = {light_tasks, tasks, tasks, tasks, tasks, files.count};
-    if (answered || (!given && lesson_can_ask(lesson))) {
+    tasks[LARGE_DATA] = tasks[IMAGE] = tasks[MATRIX] = tasks[PYTHON_LIKE];
+    tasks[COMMAND] = files.count;
+    if (lesson_python(lesson) && !lesson_given(lesson, &sizes[PYTHON_LIKE]))
+        sizes[PYTHON_LIKE] /= 10; /* each way takes Python long enough */
+    if (answered || (!given && !lesson_python(lesson) && lesson_can_ask(lesson))) {
         ask(lesson, answers);
     } else if (command) {
         lesson_command(lesson, &work.command, "command", command, "files", &files);
-        measure_all(lesson, &work, COMMAND, COMMAND, counts, sizes);
+        measure_all(lesson, &work, COMMAND, COMMAND, tasks, sizes);
         lesson_command_failures(lesson, &files, work.results);
     } else if (chosen == UNKNOWN || chosen > MATRIX) {
-        measure_all(lesson, &work, X_PLUS_1, MATRIX, counts, sizes);
+        measure_all(lesson, &work, X_PLUS_1, MATRIX, tasks, sizes);
     } else {
-        measure_all(lesson, &work, (enum kind)chosen, (enum kind)chosen, counts, sizes);
+        measure_all(lesson, &work, (enum kind)chosen, (enum kind)chosen, tasks, sizes);
     }
     return lesson_end(lesson);
 }

@@ -158,6 +158,8 @@ int main(int argc, char **argv)
         "09_final_benchmark", "Three workloads in four ways, and a ladder of improvements",
         options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
+    if (python_images > 0)
+        lesson_notebook_check(lesson);
     const size_t on_the_ladder = ladder_images(&images); /* before --seconds makes them more */
     lesson_require(lesson, bytes_needed(&images, &product, &network));
 

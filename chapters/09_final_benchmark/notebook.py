@@ -196,11 +196,11 @@ def parts(array, most):
     return np.array_split(array, min(most, len(array)))
 
 
-def measure(lesson, name, title, task, data, agree):
+def measure(lesson, name, title, task, data, agree, **about):
     """Measures in every mode and prints the table. Returns the results, the seconds for one of the
     tasks in sequence, and the best speedup."""
     rows, results = lesson.measure(name, (run_sequential, run_threads, run_processes), task, data,
-                                   agree)
+                                   agree, **about)
     lesson.say(f"\n{name}: {title}", *lesson.table(rows),
                *lesson.why(rows, one_busy="they mostly took turns under the GIL",
                            several_busy="NumPy lets go of the GIL while it computes"))
@@ -239,9 +239,10 @@ def main():
     if args.python_images:
         loops, loops_s, gain = measure(
             lesson, "python_loops", f"edges of {args.python_images} images, pixel by pixel",
-            preprocess_image, images[:args.python_images], same_edges)
+            preprocess_image, images[:args.python_images], same_edges,
+            in_c="ladder, naive", sample=True)
     edges, numpy_s, _ = measure(lesson, "numpy_slices", f"edges of {args.images} images in NumPy",
-                                preprocess_image_numpy, images, same_edges)
+                                preprocess_image_numpy, images, same_edges, in_c="images")
     bands, batches = parts(a, most), parts(cnn_images, most)
     c, _, _ = measure(lesson, "product",
                       f"A @ B, {args.order} x {args.order}, in {len(bands)} bands of A's rows",

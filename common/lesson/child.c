@@ -202,8 +202,9 @@ int check_status(const struct child *child, struct error *error)
     if (WIFSIGNALED(child->status))
         return error_set(error, ERROR_SYSTEM, "%s was killed by signal %d", child->name,
                          WTERMSIG(child->status));
-    return error_set(error, ERROR_SYSTEM, "%s ended with status %d%s%s", child->name,
-                     WEXITSTATUS(child->status), *said ? ": " : "", said);
+    return error_set(error, WEXITSTATUS(child->status) == 2 ? ERROR_INVALID : ERROR_SYSTEM,
+                     "%s ended with status %d%s%s", child->name, WEXITSTATUS(child->status),
+                     *said ? ": " : "", said);
 }
 
 /* The text as a file without a name, to be read from its beginning: unlike a pipe it neither fills
@@ -244,13 +245,12 @@ int run_program_with(const char *const *arguments, const char *text, size_t size
         end_child(&child);
     }
     watch_interrupts(false);
-    if (result == 0)
-        result = check_status(&child, error);
     if (result == 0) {
         *output = child.text[OUTPUT];
         child.text[OUTPUT] = NULL;
         if (length)
             *length = child.length[OUTPUT];
+        result = check_status(&child, error);
     }
     free_child(&child);
     if (input >= 0)

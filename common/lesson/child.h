@@ -42,9 +42,10 @@ void free_child(struct child *child);
 /* Was the status 0? Else *error has it, with the last line of the child's complaints. */
 int check_status(const struct child *child, struct error *error);
 
-/* All of it: runs a program to its end, which must be status 0. Then its standard output is in
- * *output, the caller's, NULL if there was none; it is a string, of *length bytes if it is binary
- * (NULL: the caller does not ask). `text`, of `size` bytes, is its standard input; NULL: none. */
+/* All of it: runs a program to its end, which must be status 0; 2 is ERROR_INVALID. If it ended,
+ * its standard output is in *output, the caller's, else NULL, as if there was none; it is a string,
+ * of *length bytes if it is binary (NULL: the caller does not ask). `text`, of `size` bytes, is its
+ * standard input; NULL: none. */
 int run_program_with(const char *const *arguments, const char *text, size_t size, double limit,
                      char **output, size_t *length, struct error *error);
 int run_program(const char *const *arguments, double limit, char **output, struct error *error);

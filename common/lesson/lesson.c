@@ -32,6 +32,14 @@ void lesson_fail(struct lesson *lesson, const char *format, ...)
     lesson->failed = true;
 }
 
+void lesson_note(struct lesson *lesson, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    complain(lesson, format, arguments);
+    va_end(arguments);
+}
+
 void lesson_usage(struct lesson *lesson, const char *format, ...)
 {
     va_list arguments;
@@ -137,6 +145,8 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     lesson.chapter = chapter;
     lesson.last_measured = &lesson.measured;
     lesson.last_conclusion = &lesson.conclusions;
+    lesson.last_saved = &lesson.saved;
+    lesson.last_python = &lesson.python_rows;
     occupy_standard_streams();
     signal(SIGCHLD, SIG_DFL); /* ignored, the kernel would throw away how a program ended */
     machine_choose_isa(&lesson);
@@ -156,6 +166,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
                          lesson.options.schedule_chunk);
     output_check(&lesson);
     plot_check(&lesson);
+    beside_check(&lesson);
     begin_output(&lesson);
     lesson.banner_due = true; /* a chapter may yet find its command line wrong */
     return &lesson;
@@ -166,6 +177,7 @@ int lesson_end(struct lesson *lesson)
     machine_banner(lesson);
     progress_clear(lesson);
     timeline_draw_quiet(lesson);
+    beside_run(lesson);
     charts_complete(lesson);
     output_write(lesson);
     plot_write(lesson);
@@ -188,6 +200,8 @@ int lesson_end(struct lesson *lesson)
     json_decref(lesson->series);
     json_decref(lesson->ladder);
     json_decref(lesson->notebook);
+    beside_free(lesson);
+    saved_free(lesson);
     while (lesson->conclusions) {
         struct conclusion *conclusion = lesson->conclusions;
         lesson->conclusions = conclusion->next;
@@ -217,6 +231,11 @@ const int *lesson_workers(const struct lesson *lesson, size_t *count)
 int lesson_cores(const struct lesson *lesson)
 {
     return lesson->machine.cores;
+}
+
+bool lesson_python(const struct lesson *lesson)
+{
+    return lesson->options.python;
 }
 
 bool lesson_runs(const struct lesson *lesson, enum lesson_mode mode)

@@ -68,8 +68,10 @@ struct lesson_chapter {
  * and reads the command line. Never returns NULL. */
 struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *chapter);
 
-/* The last statement: `return lesson_end(lesson)`. Writes --json and --csv, frees everything.
- * 0 if every mode of every workload gave the sequential result and nothing failed, else 1. */
+/* The last statement: `return lesson_end(lesson)`. With --python it runs the chapter's notebook.py,
+ * with the sizes as they are then in the chapter's options, and compares its arrays with those that
+ * lesson_save was given. Writes --json and --csv, frees everything. 0 if every mode of every
+ * workload gave the sequential result and nothing failed, else 1. */
 int lesson_end(struct lesson *lesson);
 
 /* What the common options say. */
@@ -80,6 +82,7 @@ uint32_t lesson_seed(const struct lesson *lesson);
 const int *lesson_workers(const struct lesson *lesson, size_t *count);
 int lesson_cores(const struct lesson *lesson); /* that this process may use */
 bool lesson_runs(const struct lesson *lesson, enum lesson_mode mode); /* was it asked for? */
+bool lesson_python(const struct lesson *lesson); /* will lesson_end run notebook.py as well? */
 
 /* Was the chapter's option with this value on the command line? */
 bool lesson_given(const struct lesson *lesson, const void *value);
@@ -350,7 +353,8 @@ struct json_t; /* Jansson's */
  * Python is what the environment variable FORKJOIN_PYTHON names, or else the first that can import
  * NumPy: python3 in PATH, /usr/bin/python3. The notebook is chapters/NAME/notebook.py in one of the
  * directories above the program, or else where it was compiled. FORKJOIN_PYTHON_SECONDS goes before
- * limit. */
+ * limit. lesson_notebook_check, before anything is computed, refuses one that is no number. */
+void lesson_notebook_check(struct lesson *lesson);
 const struct json_t *lesson_notebook(struct lesson *lesson, const char *const *options,
                                      double limit, struct error *error);
 
@@ -407,7 +411,8 @@ struct lesson_trace {
 void lesson_draw_traces(struct lesson *lesson, const struct lesson_trace *traces, size_t count,
                         long counter);
 
-/* Writes an array to --save DIR as `file`; nothing without --save. */
+/* Writes an array to --save DIR as `file`; nothing without --save. With --python the notebook must
+ * save the same array under this name. */
 void lesson_save(struct lesson *lesson, const char *file, enum npy_type type, int dimensions,
                  const size_t *shape, const void *data);
 

@@ -11,8 +11,8 @@ gone. So starting is known apart from working. Times are medians over --repeats;
 covers its threads, but not other processes.
 
 Errors: a wrong command line ends the program with status 2, anything else with 1, and one line on
-standard error. Needs the standard library only; NumPy is imported where an array is saved, so that
-the workers of a chapter without NumPy need not load it.
+standard error. Needs the standard library only; NumPy is imported where an array is saved, if there is
+one, so that the workers of a chapter without NumPy need not load it.
 """
 import argparse
 import json
@@ -20,6 +20,7 @@ import multiprocessing
 import operator
 import os
 import statistics
+import struct
 import sys
 import threading
 import time
@@ -171,6 +172,16 @@ def row_of(workload, mode, workers, samples):
 
 # ---- The lesson -------------------------------------------------------------------------------
 
+def save_integers(path, values, dtype):
+    """numpy.save of a list, without NumPy, which a chapter that only counts can do without."""
+    if dtype != "int64":
+        raise OSError(f"{path}: NumPy is missing, which writes {dtype}")
+    header = f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({len(values)},), }}"
+    with open(path, "wb") as file:
+        file.write(b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little"))
+        file.write(header.ljust(117).encode() + b"\n" + struct.pack(f"<{len(values)}q", *values))
+
+
 class Lesson:
     """One run of a chapter: `lesson = Lesson("01_pool_map", args)`, measure, say, save, end."""
 
@@ -191,10 +202,15 @@ class Lesson:
         if self.args.json != "-":
             print(*lines, sep="\n")
 
-    def measure(self, workload, runs, task, data, agree=operator.eq):
+    def measure(self, workload, runs, task, data, agree=operator.eq, **about):
         """Runs the functions `runs`, one for each of MODES, with each of --workers. Returns the
         rows, the sequential one first, and the sequential results, which agree(results, expected)
-        compares with those of each run."""
+        compares with those of each run.
+
+        about: what the C program has to know to put its rows beside these, in each row. in_c: its
+        name of the workload, if that is another. sample: these are only some of its tasks. tasks:
+        how many there are, if not one for each result. transfer: "shared", if processes do not get
+        copies of the data."""
         rows, expected = [], None
         for workers, mode, run in [(1, MODES[0], runs[0])] + [
                 (workers, mode, run) for workers in self.args.workers
@@ -206,6 +222,9 @@ class Lesson:
                            else run(task, data, workers, watch.start))
                 samples.append((results, watch.readings))
             row = row_of(workload, mode, workers, samples)
+            row["transfer"] = "copy" if mode == "processes" else None
+            row.update({key: value for key, value in about.items()
+                        if key != "transfer" or mode == "processes"})
             rows.append(row)
             expected = samples[0][0] if expected is None else expected
             row["speedup"] = rows[0]["wall_s"]["median"] / row["wall_s"]["median"]
@@ -249,8 +268,13 @@ class Lesson:
     def save(self, name, values, dtype):
         """Writes an array to --save DIR as name.npy; nothing without --save."""
         if self.args.save:
-            import numpy as np
-            np.save(os.path.join(self.args.save, f"{name}.npy"), np.array(values, dtype=dtype))
+            path = os.path.join(self.args.save, f"{name}.npy")
+            try:
+                import numpy as np
+            except ImportError:
+                save_integers(path, values, dtype)
+            else:
+                np.save(path, np.array(values, dtype=dtype))
 
     def end(self, **figures):
         """Writes --json, with the chapter's further figures. Ends the program with status 1 if a
@@ -258,7 +282,9 @@ class Lesson:
         args = self.args
         if max(args.workers) > self.cores:
             self.say(f"There were more workers than the {self.cores} usable cores.")
-        report = {"chapter": self.chapter, **self.versions, "seed": args.seed, "cores": self.cores,
+        report = {"chapter": self.chapter, **self.versions,
+                  "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
+                  "free_threaded": "t" in getattr(sys, "abiflags", ""), "seed": args.seed, "cores": self.cores,
                   "start_method": multiprocessing.get_start_method(),
                   "parameters": {name: value for name, value in vars(args).items()
                                  if name not in CommandLine.COMMON}, **figures, "runs": self.rows}

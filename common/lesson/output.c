@@ -4,6 +4,7 @@
 #include <cblas.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -164,7 +165,7 @@ static json_t *run_entry(const struct lesson *lesson, const char *workload,
 {
     const bool processes = figures->mode == LESSON_PROCESSES;
     json_t *entry = json_pack(
-        "{s:s, s:s, s:i, s:s?, s:s?, s:i}", "workload", workload, "mode",
+        "{s:s, s:s, s:s, s:i, s:s?, s:s?, s:i}", "workload", workload, "language", "c", "mode",
         lesson_mode_names[figures->mode], "workers", figures->workers, "start_method",
         processes ? pool_start_method_name(lesson->options.start_method) : NULL, "transfer",
         processes ? lesson_transfer_names[figures->transfer] : NULL, "repeats", figures->repeats);
@@ -196,12 +197,40 @@ static json_t *run_entry(const struct lesson *lesson, const char *workload,
     return entry;
 }
 
+/* Infinity and NAN are no numbers in JSON. */
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* The keys of run_entry where they mean the same. */
+static json_t *python_entry(const struct python_row *row)
+{
+    const bool processes = row->mode == LESSON_PROCESSES;
+    const double cpu = row->cores_busy * row->wall;
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:i, s:s?, s:i, s:{s:f, s:f, s:f}, s:{s:o}, s:o, s:f, s:f, s:b, "
+        "s:o, s:b, s:o, s:o, s:I, s:o}",
+        "workload", row->workload, "language", "python", "python", row->python, "name", row->name,
+        "mode", lesson_mode_names[row->mode], "workers", row->workers, "transfer",
+        processes ? lesson_transfer_names[row->transfer] : NULL, "repeats", row->repeats, "wall_s",
+        "min", row->wall_min, "median", row->wall, "max", row->wall_max, "cpu_s", "median",
+        number_or_null(cpu), "cores_busy", number_or_null(row->cores_busy), "speedup", row->speedup,
+        "efficiency", row->speedup / row->workers, "matches_sequential", row->matches_sequential,
+        "matches_c", row->compared ? json_boolean(row->matches_c) : json_null(), "sample",
+        row->sample, "startup_s", number_or_null(row->startup), "whole_s",
+        number_or_null(row->whole), "tasks", (json_int_t)row->tasks, "c_speedup",
+        number_or_null(row->c_speedup));
+}
+
 json_t *output_document(struct lesson *lesson)
 {
     json_t *runs = json_array();
     for (const struct measured *measured = lesson->measured; measured; measured = measured->next)
         for (size_t i = 0; i < measured->results.count; i++)
             json_array_append_new(runs, run_entry(lesson, measured->name, &measured->figures[i]));
+    for (const struct python_row *row = lesson->python_rows; row; row = row->next)
+        json_array_append_new(runs, python_entry(row));
     json_t *document =
         json_pack("{s:s, s:s, s:I, s:o, s:o, s:o}", "chapter", lesson->chapter->name, "version",
                   FORKJOIN_VERSION, "seed", (json_int_t)lesson->options.seed, "machine",
@@ -221,6 +250,8 @@ json_t *output_document(struct lesson *lesson)
         json_object_set(document, "ladder", lesson->ladder);
     if (lesson->notebook)
         json_object_set(document, "notebook", lesson->notebook);
+    if (lesson->python_reports)
+        json_object_set(document, "python", lesson->python_reports);
     return document;
 }
 
@@ -282,10 +313,36 @@ static void write_csv_row(FILE *stream, const struct lesson *lesson,
             pool->chunks_lost, figures->switch_interval);
     if (measured->size_name) {
         write_csv_text(stream, measured->size_name);
-        fprintf(stream, ",%zu\n", measured->size);
+        fprintf(stream, ",%zu,c\n", measured->size);
     } else {
-        fprintf(stream, ",\n");
+        fputs(",,c\n", stream);
     }
+}
+
+/* A number, or an empty field and its comma. */
+static void write_csv_number(FILE *stream, double value)
+{
+    if (isfinite(value))
+        fprintf(stream, "%.9g", value);
+    fputc(',', stream);
+}
+
+static void write_csv_python(FILE *stream, const struct lesson *lesson,
+                             const struct python_row *row)
+{
+    fprintf(stream, "%s,", lesson->chapter->name);
+    write_csv_text(stream, row->workload);
+    fprintf(stream, ",%s,%d,,%s,%d,", lesson_mode_names[row->mode], row->workers,
+            row->mode == LESSON_PROCESSES ? lesson_transfer_names[row->transfer] : "",
+            row->repeats);
+    fprintf(stream, "%.9g,%.9g,%.9g,", row->wall_min, row->wall, row->wall_max);
+    write_csv_number(stream, row->cores_busy * row->wall);
+    write_csv_number(stream, row->cores_busy);
+    fprintf(stream, "%.6g,%.6g,%s,", row->speedup, row->speedup / row->workers,
+            row->matches ? "true" : "false");
+    write_csv_number(stream, row->startup);
+    fprintf(stream, ",,,,,%zu,,,,,,,,,,", row->tasks); /* what only C counts */
+    fputs("python\n", stream);
 }
 
 static void write_csv(struct lesson *lesson, FILE *stream)
@@ -293,11 +350,13 @@ static void write_csv(struct lesson *lesson, FILE *stream)
     fputs("chapter,workload,mode,workers,start_method,transfer,repeats,wall_min_s,wall_median_s,"
           "wall_max_s,cpu_median_s,cores_busy,speedup,efficiency,matches_sequential,startup_s,"
           "send_s,compute_s,receive_s,wait_s,bytes_copied,tasks,chunks,gil_switches,gil_forced,"
-          "wakeups,restarts,chunks_lost,switch_interval_s,size_name,size\n",
+          "wakeups,restarts,chunks_lost,switch_interval_s,size_name,size,language\n",
           stream);
     for (const struct measured *measured = lesson->measured; measured; measured = measured->next)
         for (size_t i = 0; i < measured->results.count; i++)
             write_csv_row(stream, lesson, measured, &measured->figures[i]);
+    for (const struct python_row *row = lesson->python_rows; row; row = row->next)
+        write_csv_python(stream, lesson, row);
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */
@@ -336,6 +395,8 @@ void lesson_save(struct lesson *lesson, const char *file, enum npy_type type, in
 {
     struct error error;
     char *path;
+    if (lesson->options.python)
+        saved_keep(lesson, file, type, dimensions, shape, data);
     if (!lesson->options.save)
         return;
     if (asprintf(&path, "%s/%s", lesson->options.save, file) < 0)

@@ -56,6 +56,10 @@ static int run_gnuplot(const char *script, size_t size, double limit, char **out
     const char *const arguments[] = {path, "-d", NULL};
     const int result =
         run_program_with(arguments, script, size, time_limit(limit), output, length, error);
+    if (result != 0) {
+        free(*output);
+        *output = NULL;
+    }
     free(path);
     return result;
 }

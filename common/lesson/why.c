@@ -122,10 +122,8 @@ static void why_threads(const struct reason *reason)
 
 /* ---- Threads under the GIL ------------------------------------------------------------------- */
 
-/* A lock that was given back for each task, as NumPy's kernels do, lets tasks run side by side:
- * then what is true of threads is true here. Each thread took it once to begin, and again after
- * each task. */
-static bool gives_lock_back(const struct lesson_figures *figures)
+/* Each thread took it once to begin, and again after each task. */
+bool gives_lock_back(const struct lesson_figures *figures)
 {
     return figures->gil.acquired - figures->gil.forced >= figures->tasks + (size_t)figures->workers;
 }

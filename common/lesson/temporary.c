@@ -1,0 +1,104 @@
+/* A directory for what another program writes, which is gone when this one has ended, however that
+ * was, except by SIGKILL. */
+#include "common/lesson/internal.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATIENCE 1000 /* attempts, a millisecond apart */
+
+static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+#define INTERRUPTS (sizeof interrupts / sizeof *interrupts)
+
+static struct sigaction actions_before[INTERRUPTS];
+static char directory[PATH_MAX]; /* "": there is none */
+static pid_t owner;
+
+/* Nothing but system calls, for a signal may have interrupted anything. */
+static void remove_files(void)
+{
+    _Alignas(struct dirent64) char entries[8192];
+    ssize_t got;
+    const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    while ((got = getdents64(fd, entries, sizeof entries)) > 0)
+        for (ssize_t at = 0; at < got;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(entries + at);
+            unlinkat(fd, entry->d_name, 0);
+            at += entry->d_reclen;
+        }
+    close(fd);
+}
+
+/* A program that was just killed may still have been writing: once more, until it is empty. */
+static void remove_directory(void)
+{
+    const struct timespec millisecond = {.tv_nsec = 1000000};
+    if (!*directory || getpid() != owner)
+        return;
+    for (int i = 0; i < PATIENCE; i++) {
+        remove_files();
+        if (rmdir(directory) == 0 || (errno != ENOTEMPTY && errno != EEXIST))
+            break;
+        nanosleep(&millisecond, NULL);
+    }
+    *directory = '\0';
+}
+
+static void remove_and_end(int number)
+{
+    remove_directory();
+    for (size_t i = 0; i < INTERRUPTS; i++)
+        if (interrupts[i] == number)
+            sigaction(number, &actions_before[i], NULL);
+    raise(number);
+}
+
+static void watch_interrupts(bool on)
+{
+    const struct sigaction action = {.sa_handler = remove_and_end};
+    for (size_t i = 0; i < INTERRUPTS; i++) {
+        if (on)
+            sigaction(interrupts[i], NULL, &actions_before[i]);
+        if (actions_before[i].sa_handler != SIG_IGN) /* who ignores it goes on */
+            sigaction(interrupts[i], on ? &action : &actions_before[i], NULL);
+    }
+}
+
+const char *temporary_make(struct error *error)
+{
+    static bool registered;
+    const char *parent = getenv("TMPDIR");
+    char path[PATH_MAX];
+    if (!parent || !*parent)
+        parent = "/tmp";
+    if (!registered && atexit(remove_directory) != 0) {
+        error_set(error, ERROR_MEMORY, "a temporary directory: out of memory");
+        return NULL;
+    }
+    registered = true;
+    if (snprintf(path, sizeof path, "%s/forkjoin-python-XXXXXX", parent) >= (int)sizeof path) {
+        error_set(error, ERROR_INVALID, "TMPDIR: its name is too long");
+        return NULL;
+    }
+    owner = getpid();
+    watch_interrupts(true); /* before there is anything to leave behind */
+    if (!mkdtemp(path)) {
+        error_set_errno(error, "a temporary directory in '%s'", parent);
+        watch_interrupts(false);
+        return NULL;
+    }
+    memcpy(directory, path, sizeof path);
+    return directory;
+}
+
+void temporary_remove(void)
+{
+    remove_directory();
+    watch_interrupts(false);
+}

@@ -123,6 +123,7 @@ static void measure(struct lesson *lesson, struct work *work, struct lesson_case
         .grow = work->kind == PYTHON_LIKE || (title && work->kind != COMMAND) ? &work->tasks : NULL,
         .transfer = work->kind == COMMAND ? LESSON_COPY : LESSON_BOTH,
         .quiet = !title,
+        .step = true,
     };
     char file[32];
     snprintf(file, sizeof file, "%s.npy", workload.name);

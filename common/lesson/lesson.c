@@ -117,7 +117,7 @@ static void begin_output(struct lesson *lesson)
 {
     const struct options *options = &lesson->options;
     const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
-    const bool dumb = terminal && strcmp(terminal, "dumb") == 0;
+    const bool dumb = !terminal || !*terminal || strcmp(terminal, "dumb") == 0;
     lesson->silent = options->quiet || (options->json && strcmp(options->json, "-") == 0) ||
                      (options->csv && strcmp(options->csv, "-") == 0);
     lesson->colour = isatty(STDOUT_FILENO) && !dumb && !(no_colour && *no_colour);
@@ -150,6 +150,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
                          lesson.options.schedule_chunk);
     output_check(&lesson);
     begin_output(&lesson);
+    step_prepare(&lesson);
     lesson.banner_due = true; /* a chapter may yet find its command line wrong */
     return &lesson;
 }
@@ -157,6 +158,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
 int lesson_end(struct lesson *lesson)
 {
     machine_banner(lesson);
+    step_score(lesson);
     progress_clear(lesson);
     output_write(lesson);
     lesson_flush(lesson);
@@ -169,6 +171,7 @@ int lesson_end(struct lesson *lesson)
         free(measured->name);
         free(measured);
     }
+    step_free(lesson);
     json_decref(lesson->ladder);
     json_decref(lesson->notebook);
     while (lesson->conclusions) {

@@ -127,7 +127,18 @@ struct lesson_run {
     struct error error; /* pool_map's; anything but ERROR_NONE ends the program */
     double device;      /* seconds that the run's device has computed */
     double device_since;
+    struct lesson_watch *watched; /* by the live view; NULL: nobody looks */
 };
+
+/* In a chapter's loop: this task is done, in the thread that calls. It is counted for the live view
+ * of a run that is long enough to be looked at, and drawn, now and then, by the main thread. */
+void lesson_watch_task(struct lesson_watch *watch);
+static inline void lesson_task_done(struct lesson_run *run, size_t i)
+{
+    (void)i;
+    if (run->watched)
+        lesson_watch_task(run->watched);
+}
 
 typedef void lesson_function(struct lesson_run *run);
 
@@ -166,6 +177,7 @@ struct lesson_workload {
     int threads_per_worker; /* OpenMP and BLAS threads in each worker; 0 means 1 */
     bool background;  /* workers work ahead while the program does something else: see pool.h */
     bool quiet;       /* no table, no Why; JSON and CSV have it, and so has the caller */
+    bool step;        /* --step asks for it, although it is quiet */
     double tolerance; /* 0: results must be equal to the last bit. Else they are floats or doubles
                          (elements of 4 or 8 bytes), and may differ by rtol = atol = this, as
                          numpy.isclose has it: for sums whose order changes */

@@ -28,6 +28,8 @@ struct configuration {
     struct sample *samples;
     struct pool_statistics pool_in_all; /* of all runs */
     bool matches;
+    double last_wall; /* of its last run; 0: there was none */
+    double base;      /* with --step: the wall of the sequential runs beside its own */
 };
 
 struct measurement {
@@ -202,6 +204,10 @@ static void run_once(struct measurement *measurement, struct configuration *conf
         before = pool_statistics(run.pool);
     if (run.gil)
         gil_before = gil_statistics(run.gil);
+    const double expected = configuration->last_wall > 0.0
+                                ? configuration->last_wall
+                                : measurement->configurations[0].last_wall;
+    live_begin(lesson, measurement->workload, &run, expected > 0.0 ? expected : -1.0);
     const bool team = configuration->mode == LESSON_THREADS || configuration->mode == LESSON_GIL;
     settle(run.pool);
     if (team)
@@ -211,12 +217,14 @@ static void run_once(struct measurement *measurement, struct configuration *conf
     const double own_start = own_cpu(), wall_start = wall_clock();
     measurement->workload->run[configuration->mode](&run);
     const double wall_end = wall_clock(), own_end = own_cpu();
+    live_end(&run);
     if (!settle(run.pool))
         lesson->restless = true;
     const double others = others_cpu(run.pool) - others_start;
     if (team)
         bind_team(lesson, run.workers, false);
     const double wall = wall_end - wall_start;
+    configuration->last_wall = wall;
     const double cpu = fmax(0.0, own_end - own_start - clock_cost()) + fmax(0.0, others);
 
     if (run.pool)
@@ -555,6 +563,13 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     return figures;
 }
 
+/* base: the wall time of the sequential runs beside the row's. */
+static void set_speedup(struct lesson_figures *figures, double base)
+{
+    figures->speedup = figures->wall_median > 0.0 ? base / figures->wall_median : 0.0;
+    figures->efficiency = figures->speedup / figures->workers;
+}
+
 static const struct lesson_results *keep_results(struct measurement *measurement)
 {
     struct lesson *lesson = measurement->lesson;
@@ -568,10 +583,8 @@ static const struct lesson_results *keep_results(struct measurement *measurement
     for (size_t i = 0; i < measurement->count; i++) {
         struct lesson_figures *figures = &measured->figures[i];
         *figures = summarise(measurement, &measurement->configurations[i]);
-        figures->speedup = figures->wall_median > 0.0
-                               ? measured->figures[0].wall_median / figures->wall_median
-                               : 0.0;
-        figures->efficiency = figures->speedup / figures->workers;
+        const double beside = measurement->configurations[i].base;
+        set_speedup(figures, beside > 0.0 ? beside : measured->figures[0].wall_median);
         if (!figures->matches)
             lesson->failed = true;
     }
@@ -665,11 +678,68 @@ void lesson_measure_in_turns(struct lesson *lesson, const struct lesson_workload
     free(measurements);
 }
 
+/* ---- --step: one row after the other ----------------------------------------------------------
+ */
+
+/* The row's runs in turn with sequential runs of its own, A B, A B: their ratio is as honest as in
+ * one measurement of all. */
+static void measure_row(struct measurement *measurement, struct configuration *configuration,
+                        struct lesson_figures *row, struct lesson_figures *beside)
+{
+    struct lesson *lesson = measurement->lesson;
+    struct configuration *sequential = &measurement->configurations[0];
+    struct sample *own = sequential->samples, warm_up;
+    sequential->samples =
+        lesson_allocate(lesson, (size_t)lesson->options.repeats, sizeof *sequential->samples);
+    show_run(measurement, configuration, -1);
+    run_and_compare(measurement, configuration, &warm_up);
+    for (int repeat = 0; repeat < lesson->options.repeats; repeat++) {
+        show_run(measurement, sequential, repeat);
+        run_under_roof(measurement, sequential, repeat);
+        show_run(measurement, configuration, repeat);
+        run_under_roof(measurement, configuration, repeat);
+    }
+    *beside = summarise(measurement, sequential);
+    *row = summarise(measurement, configuration);
+    free(sequential->samples);
+    sequential->samples = own;
+    configuration->base = beside->wall_median;
+    set_speedup(row, configuration->base);
+}
+
+static const struct lesson_results *measure_in_steps(struct lesson *lesson,
+                                                     const struct lesson_workload *workload)
+{
+    struct measurement measurement = begin_measurement(lesson, workload);
+    struct lesson_figures row, beside;
+    for (int repeat = 0; repeat < lesson->options.repeats; repeat++) {
+        show_run(&measurement, &measurement.configurations[0], repeat);
+        run_under_roof(&measurement, &measurement.configurations[0], repeat);
+    }
+    row = summarise(&measurement, &measurement.configurations[0]);
+    step_sequential(lesson, workload, &row);
+    for (size_t i = 1; i < measurement.count; i++) {
+        struct configuration *configuration = &measurement.configurations[i];
+        row =
+            (struct lesson_figures){.mode = configuration->mode, .workers = configuration->workers};
+        name_row(&measurement, configuration, row.name, sizeof row.name);
+        step_ask(lesson, workload, &row);
+        measure_row(&measurement, configuration, &row, &beside);
+        step_compare(lesson, workload, &row, &beside);
+    }
+    if (measurement.count > 1)
+        step_pause(lesson);
+    return end_measurement(&measurement);
+}
+
 const struct lesson_results *lesson_measure(struct lesson *lesson,
                                             const struct lesson_workload *workload)
 {
     const struct lesson_results *results;
-    lesson_measure_in_turns(lesson, workload, 1, &results);
+    if (lesson->options.step && (!workload->quiet || workload->step))
+        results = measure_in_steps(lesson, workload);
+    else
+        lesson_measure_in_turns(lesson, workload, 1, &results);
     if (!workload->quiet) {
         report_table(lesson, workload, results);
         why_print(lesson, results);

@@ -206,6 +206,10 @@ json_t *output_document(struct lesson *lesson)
         lesson_die(lesson, "the report as JSON: out of memory, or a text is not UTF-8");
     if (lesson->ladder)
         json_object_set(document, "ladder", lesson->ladder);
+    if (lesson->predictions)
+        json_object_set(document, "predictions", lesson->predictions);
+    if (lesson->ended_early)
+        json_object_set_new(document, "ended_early", json_true());
     if (lesson->notebook)
         json_object_set(document, "notebook", lesson->notebook);
     return document;

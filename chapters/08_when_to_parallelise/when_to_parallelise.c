@@ -103,6 +103,7 @@ static double speedup_of(struct lesson *lesson, struct lesson_workload other, co
     other.name = name;
     other.grow = NULL;
     other.quiet = true;
+    other.step = false;
     other.modes = 1u << mode;
     other.transfer = LESSON_SHARED;
     other.fixed_transfer = true;

@@ -25,6 +25,7 @@
 #define FEW_TASKS     10000 /* may be counted before it is known how long they take */
 #define MOST_COLUMNS  160
 #define MOST_LINES    17 /* the run, and so many workers less one */
+#define LEAST_HEADING 8  /* columns; less of it says nothing */
 #define WORKER_COLUMN 44 /* what a worker's line needs */
 
 struct counter {
@@ -47,7 +48,8 @@ static struct {
     char heading[MOST_COLUMNS];
     char lines[MOST_LINES][MOST_COLUMNS];
     int count;
-    volatile sig_atomic_t shown; /* how many lines are on the screen */
+    int lengths[MOST_LINES];     /* of the lines that are on the screen, */
+    volatile sig_atomic_t shown; /*   which are so many */
     double drawn;                /* when */
 } screen;
 
@@ -107,8 +109,7 @@ static int rows_on_screen(int columns)
 {
     int rows = 0;
     for (int i = 0; i < screen.shown; i++) {
-        const int length = (int)strlen(screen.lines[i]);
-        rows += length > columns ? (length + columns - 1) / columns : 1;
+        rows += screen.lengths[i] > columns ? (screen.lengths[i] + columns - 1) / columns : 1;
     }
     return rows;
 }
@@ -143,6 +144,7 @@ static void draw(void)
     for (int i = 0; i < screen.count; i++) {
         if (columns <= MOST_COLUMNS) /* a line that wraps would stay */
             screen.lines[i][columns - 1] = '\0';
+        screen.lengths[i] = (int)strlen(screen.lines[i]);
         fprintf(out, "%s%s", i ? "\n" : "", screen.lines[i]);
     }
     const long length = ftell(out);
@@ -209,8 +211,8 @@ static void compose_run(const struct lesson_watch *watch, size_t done, int colum
     else
         snprintf(figures, sizeof figures, " %sbusy %.2f", part, busy);
     const int left = columns - 1 - (int)strlen(figures);
-    snprintf(screen.lines[0], sizeof screen.lines[0], "%.*s%s", left > 0 ? left : 0, screen.heading,
-             figures);
+    snprintf(screen.lines[0], sizeof screen.lines[0], "%.*s%s", left < LEAST_HEADING ? 0 : left,
+             screen.heading, figures);
 }
 
 static void draw_run(const struct lesson_watch *watch)

@@ -65,7 +65,7 @@ static const struct argp_option common_options[] = {
     {"report", KEY_REPORT, "DIR", 0, "write a page with everything, DIR/index.html", 2},
     {"step", KEY_STEP, NULL, 0, "ask before each mode what you expect, then show it beside", 2},
     {"answers", KEY_ANSWERS, "FILE", 0,
-     "take the answers to --step from a file: see docs/class_mode.md", 2},
+     "take the answers to --step from a file: CHAPTER WORKLOAD MODE WORKERS: ANSWER", 2},
     {"python", KEY_PYTHON, NULL, 0, "run the chapter's notebook.py as well and compare", 2},
     {"no-progress", KEY_NO_PROGRESS, NULL, 0, "no progress on a terminal", 2},
     {"quiet", KEY_QUIET, NULL, 0, "no banner, tables, reasons and progress", 2},

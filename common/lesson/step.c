@@ -352,7 +352,7 @@ static void print_difference(struct lesson *lesson, struct prediction prediction
     else if (ratio >= 2.0)
         lesson_print(lesson, "    %.1f times what was expected\n", ratio);
     else if (ratio < 0.5)
-        lesson_print(lesson, "    %.2g of what was expected\n", ratio);
+        lesson_print(lesson, "    %.2g times what was expected\n", ratio);
     else
         lesson_print(lesson, "    %.0f %% %s than expected\n", 100.0 * fabs(ratio - 1.0),
                      ratio > 1.0 ? "more" : "less");

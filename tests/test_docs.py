@@ -27,7 +27,10 @@ import regions  # noqa: E402
 
 PAGES = [SOURCE / "README.md", *sorted(SOURCE.glob("docs/**/*.md"))]
 LEFT_OUT = {"./run": "the tour", "./run test": "the tests, which this is one of",
-            "./run docs": "the site, a step of .ci/run", "./run report": "test_report.py makes it"}
+            "./run docs": "the site, a step of .ci/run", "./run report": "test_report.py makes it",
+            "./run demo": "asks on a terminal", "./run 1 --step": "test_step.py does that",
+            "./run demo --answers tests/demo_answers.txt --seconds 0.02 --repeats 1":
+                "test_run.sh does that"}
 LEFT_OUT_BENCH = "test_bench.py does that, with toy sizes"
 LIMIT = 300
 
@@ -139,7 +142,7 @@ def main():
                     print(f"skipped {command}: {LEFT_OUT.get(command, LEFT_OUT_BENCH)}")
                     skipped += 1
                     continue
-                result = run(command, home)
+                result = run(command.replace(" tests/", f" {SOURCE}/tests/"), home)
                 if result.returncode == 2 and "none of the instruction sets" in result.stderr:
                     print(f"skipped {command}: this machine cannot do that")
                     skipped += 1

@@ -99,6 +99,58 @@ START_TEST(many_small_maps)
 }
 END_TEST
 
+struct watched {
+    size_t tasks, seen, calls;
+    int workers;
+    bool ended;
+};
+
+/* What is told never becomes less, and never more than there is. */
+static void look_on(void *context, const size_t *done, int workers, bool ended)
+{
+    struct watched *watched = context;
+    size_t sum = 0;
+    for (int i = 0; i < workers; i++)
+        sum += done[i];
+    ck_assert_uint_ge(sum, watched->seen);
+    ck_assert_uint_le(sum, watched->tasks);
+    watched->seen = sum;
+    watched->workers = workers;
+    watched->ended |= ended;
+    watched->calls++;
+}
+
+static int pause_task(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)result, (void)task;
+    usleep(*(const useconds_t *)arguments[0]);
+    return 0;
+}
+POOL_TASK(pause_task);
+
+START_TEST(a_map_is_watched)
+{
+    struct pool *pool = create_with(situation(_i));
+    const struct pool_column pause = {
+        .data = (useconds_t[]){20000}, .size = sizeof(useconds_t), .constant = true};
+    for (size_t chunksize = 0; chunksize <= 7; chunksize += 7) { /* together at least 0.3 s */
+        struct watched watched = {.tasks = 15 * (size_t)pool_workers(pool)};
+        ck_assert_int_eq(pool_watch(pool, look_on, &watched, &error), 0);
+        ck_assert_int_eq(
+            pool_starmap(pool, pause_task, &pause, 1, NULL, watched.tasks, chunksize, &error), 0);
+        ck_assert(watched.ended);
+        ck_assert_uint_eq(watched.seen, watched.tasks);
+        ck_assert_uint_ge(watched.calls, 2);
+        ck_assert_int_eq(watched.workers, pool_workers(pool));
+        const size_t calls = watched.calls;
+        ck_assert_int_eq(pool_watch(pool, NULL, NULL, &error), 0);
+        map_squares(pool, 5, 1);
+        ck_assert_uint_eq(watched.calls, calls);
+    }
+    pool_destroy(pool);
+}
+END_TEST
+
 START_TEST(columns_each_and_constant)
 {
     enum { N = 101 };
@@ -2358,6 +2410,7 @@ static void add_maps(Suite *suite)
     tcase_add_test(maps, default_chunksize_is_pythons);
     tcase_add_loop_test(maps, every_size_and_chunksize, 0, SITUATIONS);
     tcase_add_loop_test(maps, many_small_maps, 0, SITUATIONS);
+    tcase_add_loop_test(maps, a_map_is_watched, 0, SITUATIONS);
     tcase_add_loop_test(maps, columns_each_and_constant, 0, SITUATIONS);
     tcase_add_loop_test(maps, columns_by_index, 0, SITUATIONS);
     tcase_add_loop_test(maps, columns_copied_for_each_task, 0, SITUATIONS);

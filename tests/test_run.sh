@@ -94,6 +94,37 @@ expect 0 ./book "$number" --seconds 0.01 --repeats 1 --mode threads --json -
 python3 -c 'import json, sys; json.load(sys.stdin)' <"$scratch/out" ||
     fail 'standard output is not JSON alone'
 
+echo 'the demo, unattended from start to end, and what it refuses'
+expect 0 "$run" demo --answers "$source_root/tests/demo_answers.txt" --seconds 0.01 --repeats 1 --workers 2
+silent 'the demo'
+[ "$(grep -c '^======== [0-9][0-9]_' "$scratch/out")" -eq "$("$run" list | wc -l)" ] ||
+    fail 'the demo does not play all chapters'
+grep -q '^Watch for:$' "$scratch/out" || fail 'the demo does not say what to watch for'
+grep -Eq '^[0-9]+ of [0-9]+ predictions were close' "$scratch/out" || fail 'the demo has no summary'
+if grep -q 'no line fits' "$scratch/out"; then fail 'tests/demo_answers.txt lacks an answer'; fi
+mkdir answers
+printf '* * * *: 2\n' >"answers/$first.txt"
+expect 0 "$run" demo --answers=answers --mode threads --seconds 0.01 --repeats 1 --workers 2
+grep -q "^$first .* 2.00x" "$scratch/out" || fail 'the answers in a directory are not found'
+printf '* * * *: nonsense\n' >wrong.txt
+expect 2 "$run" demo --answers wrong.txt
+grep -q 'wrong.txt, line 1' "$scratch/err" || fail 'the wrong line is not named'
+[ "$(lines err)" -eq 1 ] || fail 'a wrong line: not one line on standard error'
+for options in '' '--answers' '--answers missing.txt' '--answers wrong.txt --json out.json'; do
+    # shellcheck disable=SC2086 # words
+    expect 2 "$run" demo $options
+    [ "$(lines err)" -eq 1 ] || fail "demo $options: not one line on standard error"
+    [ ! -s "$scratch/out" ] || fail "demo $options: standard output is not empty"
+done
+TMPDIR=$scratch/tmp
+export TMPDIR
+mkdir "$TMPDIR"
+{ "$run" demo --answers answers --mode threads --seconds 0.01 2>"$scratch/err" || echo $? >status; } </dev/null |
+    head -3 >"$scratch/out"
+[ -s status ] && [ "$(cat status)" -ne 0 ] || fail 'closed early: status 0'
+rmdir "$TMPDIR" || fail 'closed early: something was left in TMPDIR'
+unset TMPDIR
+
 echo 'a build directory that is new, has a blank in its name, is damaged, was interrupted'
 FORKJOIN_BUILD="$scratch/a b/new"
 expect 0 env CFLAGS=-O0 "$run" "$number" --version

@@ -1,10 +1,9 @@
 /* 01_pool_map - one function, many numbers, four ways to run it
  *
  * The same heavy_computation(x) is done for x = 0 .. tasks-1: in a plain loop; by OpenMP threads;
- * by threads that share one lock, as Python's threads share the GIL; and by the worker processes
- * of a pool, as with multiprocessing.Pool.map. Then the program shows who ran where, and whose
- * memory is shared with whom. At the end a better algorithm beats them all.
- *
+ * by threads that share one lock, as Python's threads share the GIL; by the worker processes of a
+ * pool, as with multiprocessing.Pool.map. Then the program shows who ran where, and whose memory
+ * is shared with whom. At the end a better algorithm beats them all.
  * Notebook: part 1.1, "Process vs thread", Pool.map and the pool-size benchmark.
  * Usage: pool_map [--tasks N] [--iterations N] [--workers 1,2,4] [--help]
  *
@@ -234,7 +233,6 @@ int main(int argc, char **argv)
 
     struct lesson_workload formula = {.name = "closed_formula",
                                       .work = &work,
-                                      .prepare = make_data,
                                       .run = {run_formula},
                                       .tasks = &work.tasks,
                                       .quiet = true};

@@ -240,7 +240,7 @@ int main(int argc, char **argv)
     train.work = &training;
     train.tasks = &training.tasks;
     train.grow = NULL;
-    train.background = train.quiet = train.recorded = true;
+    train.background = train.quiet = train.recorded = train.step = true;
     for (int mode = 0; mode < LESSON_MODES; mode++)
         train.run[mode] = train_each_batch;
     lesson_heading(lesson, "training with each batch: load, then train; or a loader that goes on");

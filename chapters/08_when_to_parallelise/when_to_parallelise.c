@@ -101,7 +101,7 @@ static double speedup_of(struct lesson *lesson, struct lesson_workload other, co
                          enum lesson_mode mode)
 {
     other.name = name;
-    other.grow = NULL, other.recorded = false;
+    other.grow = NULL, other.recorded = other.step = false;
     other.modes = 1u << mode;
     other.transfer = LESSON_SHARED;
     other.fixed_transfer = other.quiet = true;
@@ -123,6 +123,7 @@ static void measure(struct lesson *lesson, struct work *work, struct lesson_case
         .transfer = work->kind == COMMAND ? LESSON_COPY : LESSON_BOTH,
         .quiet = !title,
         .recorded = true,
+        .step = true,
     };
     char file[32];
     snprintf(file, sizeof file, "%s.npy", workload.name);

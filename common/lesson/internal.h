@@ -3,8 +3,8 @@
  * A lesson runs through five stations, a file each: the environment the libraries want
  * (environment.c), the command line (options.c), the machine (machine.c), the measurement
  * (measure.c, on the arrays of arrays.c; record.c), the report (report.c, why.c, timeline.c,
- * output.c, trace.c; charts.h). python.c and beside.c stand beside
- * them, and child.c under these.
+ * output.c, trace.c; charts.h). python.c, beside.c, live.c and step.c stand beside them, and
+ * child.c under these.
  */
 #ifndef LESSON_INTERNAL_H
 #define LESSON_INTERNAL_H
@@ -196,11 +196,6 @@ void report_table(struct lesson *lesson, const struct lesson_workload *workload,
 void report_paragraph(struct lesson *lesson, int indent, const char *text);
 void report_paragraph_within(struct lesson *lesson, int columns, int indent, const char *text);
 
-/* One line in place on a terminal's standard error; progress_clear takes it away. */
-__attribute__((format(printf, 2, 3))) void progress_show(struct lesson *lesson, const char *format,
-                                                         ...);
-void progress_clear(struct lesson *lesson);
-
 /* Why this row came out as it did, as one sentence or two; the caller frees it. NULL: out of
  * memory. */
 char *why_text(const struct lesson_figures *figures, const struct lesson_figures *sequential,
@@ -224,7 +219,8 @@ struct json_t *output_document(struct lesson *lesson);
 
 /* Who wants to know of the tasks of a run: lesson_run.watched. */
 struct lesson_watch {
-    bool recorded; /* the recording */
+    bool recorded;     /* the recording */
+    struct live *live; /* the live view, or NULL */
 };
 
 /* Was anything asked for that needs recordings? */
@@ -263,6 +259,54 @@ void series_add(struct lesson *lesson, struct json_t *series);
 /* The "series" of --json: what was added, and, of each workload that was shown with several
  * numbers of workers, one for each way. */
 struct json_t *series_document(struct lesson *lesson);
+
+/* ---- live.c: what goes on, on a terminal's standard error -------------------------------------
+ */
+
+/* One line in place, unless another was drawn in the last tenth of a second; progress_clear takes
+ * it away, and so does a signal that ends the program. */
+__attribute__((format(printf, 2, 3))) void progress_show(struct lesson *lesson, const char *format,
+                                                         ...);
+void progress_clear(struct lesson *lesson);
+
+/* The columns of a terminal, at least 1; 80 if it does not say, or is none. */
+int terminal_columns(int fd);
+
+/* Around a run: under the line of progress_show it shows what each worker has done and how many
+ * cores are busy, drawn by the main thread, at most ten times a second. expected: how long such a
+ * run took, or about, or below 0. Short runs, and tasks so short that counting them would be felt,
+ * are not looked at. */
+void live_begin(struct lesson *lesson, const struct lesson_workload *workload,
+                struct lesson_run *run, double expected);
+void live_end(struct lesson *lesson, struct lesson_run *run);
+void live_task(struct live *live); /* this thread has done a task */
+
+/* ---- step.c: --step, what the room expects beside what is measured ----------------------------
+ */
+
+/* Reads --answers; dies of a wrong line, or if there is nobody to ask. */
+void step_prepare(struct lesson *lesson);
+void step_free(struct lesson *lesson);
+
+/* Of one workload, one after the other: the sequential run is shown; a row, of which mode, workers
+ * and name are known, is asked for; it is shown beside what was expected, and why, when it and the
+ * sequential runs beside it are measured; the table will follow. */
+void step_sequential(struct lesson *lesson, const struct lesson_workload *workload,
+                     const struct lesson_figures *sequential);
+void step_ask(struct lesson *lesson, const struct lesson_workload *workload,
+              const struct lesson_figures *row);
+void step_compare(struct lesson *lesson, const struct lesson_workload *workload,
+                  const struct lesson_figures *row, const struct lesson_figures *sequential);
+void step_pause(struct lesson *lesson);
+
+/* All predictions of the chapter, at its end; nothing without --step. */
+void step_score(struct lesson *lesson);
+
+/* ---- tree.c ------------------------------------------------------------------------------------
+ */
+
+/* One line of standard input; one that is too long begins with "?". False at the end of input. */
+bool read_line(char *line, int size);
 
 /* ---- command.c ------------------------------------------------------------------------------- */
 
@@ -423,6 +467,9 @@ struct lesson {
     struct saved_array *saved, **last_saved;       /* with --python */
     struct python_row *python_rows, **last_python; /* in the order of Pythons, workloads, modes */
     struct json_t *python_reports; /* an object for each Python, or its error; NULL: no --python */
+    struct step *step;             /* of --step, or NULL */
+    struct json_t *predictions;    /* asked for by --step and answered, or NULL */
+    bool ended_early;              /* by an answer to --step */
 };
 
 /* Ends the program when memory for the lesson's own small things is short. */

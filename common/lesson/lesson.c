@@ -131,7 +131,7 @@ static void begin_output(struct lesson *lesson)
 {
     const struct options *options = &lesson->options;
     const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
-    const bool dumb = terminal && strcmp(terminal, "dumb") == 0;
+    const bool dumb = !terminal || !*terminal || strcmp(terminal, "dumb") == 0;
     lesson->silent = options->quiet || is_output(options->json) || is_output(options->csv) ||
                      is_output(options->trace);
     lesson->colour = isatty(STDOUT_FILENO) && !dumb && !(no_colour && *no_colour);
@@ -168,6 +168,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     plot_check(&lesson);
     beside_check(&lesson);
     begin_output(&lesson);
+    step_prepare(&lesson);
     lesson.banner_due = true; /* a chapter may yet find its command line wrong */
     return &lesson;
 }
@@ -175,6 +176,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
 int lesson_end(struct lesson *lesson)
 {
     machine_banner(lesson);
+    step_score(lesson);
     progress_clear(lesson);
     timeline_draw_quiet(lesson);
     beside_run(lesson);
@@ -198,6 +200,7 @@ int lesson_end(struct lesson *lesson)
     timeline_free(lesson->recording);
     charts_free(lesson);
     json_decref(lesson->series);
+    step_free(lesson);
     json_decref(lesson->ladder);
     json_decref(lesson->notebook);
     beside_free(lesson);

@@ -187,6 +187,7 @@ struct lesson_workload {
     bool background; /* workers work ahead while the program does something else: see pool.h */
     bool quiet;      /* no table, no Why; JSON and CSV have it, and so has the caller */
     bool recorded;   /* quiet, but --timeline and --trace show it as they show those that are not */
+    bool step;       /* --step asks for it, although it is quiet */
     double tolerance; /* 0: results must be equal to the last bit. Else they are floats or doubles
                          (elements of 4 or 8 bytes), and may differ by rtol = atol = this, as
                          numpy.isclose has it: for sums whose order changes */

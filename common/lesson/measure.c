@@ -30,6 +30,8 @@ struct configuration {
     struct pool_statistics pool_in_all; /* of all runs */
     struct lesson_timeline *timeline;   /* of the last recorded run, or NULL */
     bool matches;
+    double last_wall; /* of its last run; 0: there was none */
+    double base;      /* with --step: the wall of the sequential runs beside its own */
 };
 
 struct measurement {
@@ -207,6 +209,11 @@ static void run_once(struct measurement *measurement, struct configuration *conf
         before = pool_statistics(run.pool);
     if (run.gil)
         gil_before = gil_statistics(run.gil);
+    const double expected = configuration->last_wall > 0.0
+                                ? configuration->last_wall
+                                : measurement->configurations[0].last_wall;
+    if (!measurement->recorded)
+        live_begin(lesson, measurement->workload, &run, expected > 0.0 ? expected : -1.0);
     const bool team = configuration->mode == LESSON_THREADS || configuration->mode == LESSON_GIL;
     settle(run.pool);
     if (team)
@@ -220,12 +227,14 @@ static void run_once(struct measurement *measurement, struct configuration *conf
     const double wall_end = wall_clock(), own_end = own_cpu();
     if (measurement->recorded)
         record_end(lesson);
+    live_end(lesson, &run);
     if (!settle(run.pool))
         lesson->restless = true;
     const double others = others_cpu(run.pool) - others_start;
     if (team)
         bind_team(lesson, run.workers, false);
     const double wall = wall_end - wall_start;
+    configuration->last_wall = wall;
     if (measurement->recorded) {
         record_free(configuration->timeline);
         configuration->timeline =
@@ -612,6 +621,13 @@ static struct lesson_figures summarise(const struct measurement *measurement,
     return figures;
 }
 
+/* base: the wall time of the sequential runs beside the row's. */
+static void set_speedup(struct lesson_figures *figures, double base)
+{
+    figures->speedup = figures->wall_median > 0.0 ? base / figures->wall_median : 0.0;
+    figures->efficiency = figures->speedup / figures->workers;
+}
+
 static const struct lesson_results *keep_results(struct measurement *measurement)
 {
     struct lesson *lesson = measurement->lesson;
@@ -627,10 +643,8 @@ static const struct lesson_results *keep_results(struct measurement *measurement
     for (size_t i = 0; i < measurement->count; i++) {
         struct lesson_figures *figures = &measured->figures[i];
         *figures = summarise(measurement, &measurement->configurations[i]);
-        figures->speedup = figures->wall_median > 0.0
-                               ? measured->figures[0].wall_median / figures->wall_median
-                               : 0.0;
-        figures->efficiency = figures->speedup / figures->workers;
+        const double beside = measurement->configurations[i].base;
+        set_speedup(figures, beside > 0.0 ? beside : measured->figures[0].wall_median);
         if (!figures->matches)
             lesson->failed = true;
     }
@@ -741,11 +755,68 @@ struct measured *measured_of(struct lesson *lesson, const struct lesson_results 
     return measured;
 }
 
+/* ---- --step: one row after the other ----------------------------------------------------------
+ */
+
+/* The row's runs in turn with sequential runs of its own, A B, A B: their ratio is as honest as in
+ * one measurement of all. */
+static void measure_row(struct measurement *measurement, struct configuration *configuration,
+                        struct lesson_figures *row, struct lesson_figures *beside)
+{
+    struct lesson *lesson = measurement->lesson;
+    struct configuration *sequential = &measurement->configurations[0];
+    struct sample *own = sequential->samples, warm_up;
+    sequential->samples =
+        lesson_allocate(lesson, (size_t)lesson->options.repeats, sizeof *sequential->samples);
+    show_run(measurement, configuration, -1);
+    run_and_compare(measurement, configuration, &warm_up);
+    for (int repeat = 0; repeat < lesson->options.repeats; repeat++) {
+        show_run(measurement, sequential, repeat);
+        run_with_twins(measurement, sequential, repeat);
+        show_run(measurement, configuration, repeat);
+        run_with_twins(measurement, configuration, repeat);
+    }
+    *beside = summarise(measurement, sequential);
+    *row = summarise(measurement, configuration);
+    free(sequential->samples);
+    sequential->samples = own;
+    configuration->base = beside->wall_median;
+    set_speedup(row, configuration->base);
+}
+
+static const struct lesson_results *measure_in_steps(struct lesson *lesson,
+                                                     const struct lesson_workload *workload)
+{
+    struct measurement measurement = begin_measurement(lesson, workload, true);
+    struct lesson_figures row, beside;
+    for (int repeat = 0; repeat < lesson->options.repeats; repeat++) {
+        show_run(&measurement, &measurement.configurations[0], repeat);
+        run_with_twins(&measurement, &measurement.configurations[0], repeat);
+    }
+    row = summarise(&measurement, &measurement.configurations[0]);
+    step_sequential(lesson, workload, &row);
+    for (size_t i = 1; i < measurement.count; i++) {
+        struct configuration *configuration = &measurement.configurations[i];
+        row =
+            (struct lesson_figures){.mode = configuration->mode, .workers = configuration->workers};
+        name_row(&measurement, configuration, row.name, sizeof row.name);
+        step_ask(lesson, workload, &row);
+        measure_row(&measurement, configuration, &row, &beside);
+        step_compare(lesson, workload, &row, &beside);
+    }
+    if (measurement.count > 1)
+        step_pause(lesson);
+    return end_measurement(&measurement);
+}
+
 const struct lesson_results *lesson_measure(struct lesson *lesson,
                                             const struct lesson_workload *workload)
 {
     const struct lesson_results *results;
-    measure(lesson, workload, 1, true, &results);
+    if (lesson->options.step && (!workload->quiet || workload->step))
+        results = measure_in_steps(lesson, workload);
+    else
+        measure(lesson, workload, 1, true, &results);
     if (!workload->quiet) {
         measured_of(lesson, results)->quiet = false;
         report_table(lesson, workload, results);

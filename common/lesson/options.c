@@ -64,7 +64,8 @@ static const struct argp_option common_options[] = {
      "draw charts with gnuplot, as .svg, .png or .pdf; - is the terminal", 2},
     {"report", KEY_REPORT, "DIR", 0, "write a page with everything, DIR/index.html", 2},
     {"step", KEY_STEP, NULL, 0, "ask before each mode what you expect, then show it beside", 2},
-    {"answers", KEY_ANSWERS, "FILE", 0, "take the answers to --step from a file, a line each", 2},
+    {"answers", KEY_ANSWERS, "FILE", 0,
+     "take the answers to --step from a file: CHAPTER WORKLOAD MODE WORKERS: ANSWER", 2},
     {"python", KEY_PYTHON, NULL, 0, "run the chapter's notebook.py as well and compare", 2},
     {"no-progress", KEY_NO_PROGRESS, NULL, 0, "no progress on a terminal", 2},
     {"quiet", KEY_QUIET, NULL, 0, "no banner, tables, reasons and progress", 2},
@@ -381,6 +382,7 @@ static bool parse_common_option(struct lesson *lesson, int key, const char *text
         return true;
     case KEY_ANSWERS:
         options->answers = file_name(lesson, "answers", text);
+        options->step = true;
         return true;
     case KEY_PYTHON:
         options->python = true;

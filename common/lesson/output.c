@@ -248,6 +248,10 @@ json_t *output_document(struct lesson *lesson)
     json_decref(series);
     if (lesson->ladder)
         json_object_set(document, "ladder", lesson->ladder);
+    if (lesson->predictions)
+        json_object_set(document, "predictions", lesson->predictions);
+    if (lesson->ended_early)
+        json_object_set_new(document, "ended_early", json_true());
     if (lesson->notebook)
         json_object_set(document, "notebook", lesson->notebook);
     if (lesson->python_reports)

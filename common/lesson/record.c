@@ -23,6 +23,8 @@ void lesson_tell_task(struct lesson_watch *watch, size_t i)
 {
     if (watch->recorded && timeline_is_on())
         timeline_task_done(i, 1);
+    if (watch->live)
+        live_task(watch->live);
 }
 
 void lesson_tasks_begin(const struct lesson_run *run)

@@ -1,62 +1,8 @@
 #include "common/lesson/internal.h"
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #define COLUMNS 100
-
-/* ---- Progress: one line on a terminal's standard error --------------------------------------- */
-
-static const char erase_line[] = "\r\033[K";
-static bool line_is_shown;
-
-/* The program ends by the signal as it would anyway, but leaves a clean line. */
-static void erase_and_end(int number)
-{
-    if (write(STDERR_FILENO, erase_line, sizeof erase_line - 1) < 0)
-        _exit(128 + number);
-    raise(number); /* its action is the default again (SA_RESETHAND) */
-}
-
-static void catch_signals(void)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    static bool caught;
-    for (size_t i = 0; !caught && i < sizeof numbers / sizeof *numbers; i++) {
-        const struct sigaction action = {.sa_handler = erase_and_end, .sa_flags = SA_RESETHAND};
-        struct sigaction old;
-        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
-            sigaction(numbers[i], &action, NULL);
-    }
-    caught = true;
-}
-
-void progress_show(struct lesson *lesson, const char *format, ...)
-{
-    char text[COLUMNS];
-    va_list arguments;
-    if (!lesson->progress)
-        return;
-    catch_signals();
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    struct winsize window;
-    const int columns =
-        ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 ? window.ws_col : 80;
-    fprintf(stderr, "%s%.*s", erase_line, columns - 1, text); /* a line that wraps would stay */
-    line_is_shown = true;
-}
-
-void progress_clear(struct lesson *lesson)
-{
-    (void)lesson;
-    if (line_is_shown)
-        fputs(erase_line, stderr);
-    line_is_shown = false;
-}
 
 /* ---- Text ------------------------------------------------------------------------------------ */
 
@@ -329,6 +275,9 @@ void report_table(struct lesson *lesson, const struct lesson_workload *workload,
     if (workload->tolerance > 0.0)
         lesson_print(lesson, "  same result?  here: but for rounding, within %g\n",
                      workload->tolerance);
+    if (lesson->options.step)
+        lesson_print(lesson, "  speedup       here: against sequential runs in turn with the row's "
+                             "own\n");
     print_gil(lesson, results);
     print_phases(lesson, results);
     lesson_print(lesson, "\n");

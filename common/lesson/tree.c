@@ -14,7 +14,7 @@ static const char *const words[] = {[YES] = "yes", [NO] = "no"};
 
 bool lesson_can_ask(const struct lesson *lesson)
 {
-    return !lesson->silent && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    return !lesson->silent && !lesson->step && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 }
 
 /* "yes", "no", or the beginning of one, with blanks around it and in any case. */
@@ -36,8 +36,7 @@ static int understood(const char *line)
     return -1;
 }
 
-/* One line, the end of one that is too long thrown away. False at the end of input. */
-static bool read_line(char *line, int size)
+bool read_line(char *line, int size)
 {
     if (!fgets(line, size, stdin))
         return false;

@@ -6,6 +6,7 @@
  *   worker.c    what a worker process does
  *   job.c       the description of a piece of work in shared memory: build it, read its outcome
  *   submit.c    map, apply and their results: publish a job, wait for it, collect what it gave
+ *   watch.c     what each worker has done of a map, for somebody who looks on while he waits
  *   imap.c      iterators: a window of jobs, one chunk each
  *   manager.c   the pool's own thread: deaths, replacements, time limits, the end
  *   callback.c  the thread that calls the program's callbacks
@@ -353,6 +354,14 @@ void ring(struct pool *pool, size_t workers);
 /* Wakes the threads of the program that wait. */
 void announce(struct pool *pool);
 
+bool wait_for_result(struct pool_result *result, double deadline);
+
+/* ---- watch.c ----------------------------------------------------------------------------------
+ */
+
+/* Waits until the result is ready; if this thread watches, it is told meanwhile. */
+void wait_and_watch(struct pool_result *result);
+
 /* ---- manager.c, callback.c ------------------------------------------------------------------ */
 
 /* With all signals blocked. 0 or an errno. */
@@ -434,6 +443,11 @@ struct pool {
     pthread_cond_t collected; /* a result is ready */
     bool callback_thread_runs, callbacks_end, callback_running;
     struct pool_result *callbacks, **last_callback;
+
+    pool_watch_function *watch; /* called by the thread `watcher` while it waits, or NULL */
+    void *watch_context;
+    pthread_t watcher;
+    size_t *watch_done; /* [2][workers]: in chunks that are finished, and in all */
 
     double cpu_of_dead;
     struct pool_statistics statistics;

@@ -456,6 +456,7 @@ void pool_unreference(struct pool *pool)
         arena_free(pool->slabs[i]);
     arena_free(pool->board);
     arena_free(pool->initializer_copy);
+    free(pool->watch_done);
     pthread_cond_destroy(&pool->collected);
     pthread_cond_destroy(&pool->callback_condition);
     pthread_mutex_destroy(&pool->mutex);

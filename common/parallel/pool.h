@@ -299,6 +299,17 @@ int pool_iterator_next(struct pool_iterator *iterator, void *result, size_t *ind
  * thread at a time uses an iterator. */
 void pool_iterator_free(struct pool_iterator *iterator);
 
+/* ---- Watching ----------------------------------------------------------------------------------
+ */
+
+/* done[w]: tasks that worker w has completed in the map that this thread is in. */
+typedef void pool_watch_function(void *context, const size_t *done, int workers, bool ended);
+
+/* From now on, while the calling thread waits for a map, starmap or apply of this pool, it calls
+ * `watch` ten times a second, and once when the work is done (ended). Workers do nothing for it.
+ * NULL: no more. -1 with ERROR_MEMORY. */
+int pool_watch(struct pool *pool, pool_watch_function *watch, void *context, struct error *error);
+
 /* ---- What there is to know ------------------------------------------------------------------- */
 
 /* Where the time of the last map went, in seconds of wall time: copying arguments in, computing

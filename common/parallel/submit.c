@@ -412,7 +412,7 @@ static bool may_spin(const struct pool_result *result)
     return (chunks < workers ? chunks : workers) < (size_t)result->pool->cores;
 }
 
-static bool wait_for_result(struct pool_result *result, double deadline)
+bool wait_for_result(struct pool_result *result, double deadline)
 {
     return is_ready(result) ||
            wait_until(result->pool, is_ready, result, deadline, may_spin(result));
@@ -507,7 +507,7 @@ static int run(struct pool *pool, const struct work *work, struct error *error)
     struct pool_result result = {0};
     if (submit(pool, *work, &result, false, error) != 0)
         return -1;
-    wait_for_result(&result, INFINITY);
+    wait_and_watch(&result);
     if (result.job) {
         pthread_mutex_lock(&pool->mutex);
         job_retire(pool, result.job);

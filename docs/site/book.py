@@ -91,7 +91,7 @@ def printed_by(command):
         pass  # not there, or of an older site
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     busy = f"; the machine was busy, load average {load:.1f}" if load > 1 + cores / 2 else ""
-    words = command.split()
+    words = [str(ROOT / word) if word.startswith("tests/") else word for word in command.split()]
     words[0] = str(ROOT / "run") if words[0] == "./run" else str(program)
     result = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                             timeout=120, check=False, cwd=BUILD,

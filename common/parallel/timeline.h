@@ -73,8 +73,7 @@ struct timeline_row_view timeline_row_view(const struct timeline *timeline, int 
 /* Events of threads for which there was no row. */
 size_t timeline_lost(const struct timeline *timeline);
 
-/* ---- Recording, in a thread of the program ----------------------------------------------------
- */
+/* ---- Recording, in a thread of the program --------------------------------------------------- */
 
 extern _Atomic(struct timeline *) timeline_recording; /* private: NULL while none is on */
 
@@ -105,8 +104,7 @@ void timeline_span(enum timeline_kind kind, uint64_t begin, uint64_t end, size_t
 void timeline_gil_taken(uint64_t waited);
 void timeline_gil_dropped(uint64_t dropped);
 
-/* ---- Recording, in a worker -------------------------------------------------------------------
- */
+/* ---- Recording, in a worker ------------------------------------------------------------------ */
 
 struct timeline_row;
 

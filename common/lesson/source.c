@@ -42,12 +42,12 @@ struct symbol {
 static int keep_base(struct dl_phdr_info *info, size_t size, void *base)
 {
     (void)size;
-    *(ElfW(Addr) *)base = info->dlpi_addr;
+    *(uintptr_t *)base = info->dlpi_addr;
     return 1; /* the first is the program itself; no more of them */
 }
 
 /* The kernel has loaded this very file, so it is well formed. */
-static bool find_symbol(const char *image, ElfW(Addr) address, struct symbol *symbol)
+static bool find_symbol(const char *image, uintptr_t address, struct symbol *symbol)
 {
     const ElfW(Ehdr) *const header = (const void *)image;
     const ElfW(Shdr) *const sections = (const void *)(image + header->e_shoff);
@@ -72,7 +72,7 @@ static bool find_symbol(const char *image, ElfW(Addr) address, struct symbol *sy
 
 static int look_up(lesson_function *function, struct symbol *symbol, struct error *error)
 {
-    ElfW(Addr) base = 0;
+    uintptr_t base = 0;
     struct stat status;
     int result = -1;
     const int program = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -86,7 +86,7 @@ static int look_up(lesson_function *function, struct symbol *symbol, struct erro
         goto cleanup;
     }
     dl_iterate_phdr(keep_base, &base);
-    if (find_symbol(image, (ElfW(Addr))function - base, symbol))
+    if (find_symbol(image, (uintptr_t)function - base, symbol))
         result = 0;
     else
         error_set(error, ERROR_FORMAT, "the program has no table of its functions' names");
@@ -110,6 +110,7 @@ static void free_text(struct text *text)
 {
     free(text->bytes);
     free(text->lines);
+    *text = (struct text){0};
 }
 
 static int read_text(struct text *text, const char *path, struct error *error)

@@ -13,7 +13,9 @@ const KINDS = [
   {name: 'holding the GIL', colour: '--held', pattern: 'foot'},
 ];
 const TASK = 0;
-const BEHIND = [1, 5, 4, 2, 3, TASK]; /* the order of drawing: first the two that enclose others */
+const WAIT = 4;
+/* The order of drawing: first the two that enclose others; a task may wait for the GIL within. */
+const BEHIND = [1, 5, 2, 3, TASK, WAIT];
 const ENCLOSING = 2;
 
 function colourOf(name) {
@@ -72,6 +74,14 @@ function firstAfter(events, time) {
   return low;
 }
 
+/* For how long the events were within this other one. */
+function overlap(events, other) {
+  let sum = 0;
+  for (let i = firstAfter(events, other.begin); i < events.length && events[i].begin < other.end; i++)
+    sum += Math.min(events[i].end, other.end) - Math.max(events[i].begin, other.begin);
+  return sum;
+}
+
 /* A lane: its events of each kind, in order. */
 function makeLanes(group) {
   const lanes = group.timeline.rows.map(name => ({name, group, kinds: KINDS.map(() => [])}));
@@ -80,7 +90,8 @@ function makeLanes(group) {
   for (const lane of lanes) {
     lane.all = lane.kinds.flat().sort((a, b) => a.begin - b.begin || b.end - a.end);
     const tasks = lane.kinds[TASK];
-    const busy = tasks.reduce((sum, event) => sum + event.end - event.begin, 0);
+    const length = events => events.reduce((sum, event) => sum + event.end - event.begin, 0);
+    const busy = length(tasks) - lane.kinds[WAIT].reduce((sum, wait) => sum + overlap(tasks, wait), 0);
     lane.label = tasks.length === 0 ? lane.name : `${lane.name}: ${plural(tasks.length, 'task')}, `
       + `${(100 * busy / group.timeline.wall_s).toFixed(0)} % of the time`;
   }

@@ -91,6 +91,20 @@ def check_tasks(data):
             check(named == ["heavy_task", "heavy_computation"], f"the pool's task: {named}")
 
 
+def check_charts(data, scratch):
+    for chapter in data["chapters"]:
+        if shutil.which("gnuplot") and not all(one["quiet"] for one in chapter["workloads"]):
+            check(chapter["charts"] and "charts_missing" not in chapter, f"{chapter['chapter']}: no charts")
+        for chart in chapter["charts"]:
+            check(all(chart[theme].lstrip().startswith("<svg") for theme in ("light", "dark")),
+                  f"{chapter['chapter']}: {chart['title']} is no SVG")
+    missing = run(POOL_MAP, *SMALL, "--quiet", "--report", scratch / "plain",
+                  env={**os.environ, "GNUPLOT": "no-such-gnuplot"})
+    chapter = read_data(scratch / "plain" / "index.html")["chapters"][0]
+    check(missing.returncode == 0 and not chapter["charts"] and "gnuplot" in chapter["charts_missing"],
+          f"without gnuplot: {missing}, {chapter.get('charts_missing')}")
+
+
 def check_refusals(scratch):
     """Each is one line on standard error, and leaves what was there."""
     in_the_way = scratch / "file"
@@ -470,6 +484,7 @@ def main():
         check(len(list(page.parent.iterdir())) == 1, "more than the page was left")
         check_sources(data)
         check_tasks(data)
+        check_charts(data, scratch)
         if not missing:
             check_in_browser(page, scratch)
     print(f"{checks - failures} passed, {failures} failed")

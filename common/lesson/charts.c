@@ -54,7 +54,7 @@ struct chart_series *chart_series(struct lesson *lesson, struct chart *chart, co
 
 void chart_point(struct lesson *lesson, struct chart_series *series, struct chart_point point)
 {
-    if (series->count == series->room) {
+    if (!series->points || series->count == series->room) {
         series->room = series->room ? 2 * series->room : 16;
         series->points = reallocarray(series->points, series->room, sizeof *series->points);
         if (!series->points)

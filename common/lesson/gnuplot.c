@@ -365,12 +365,13 @@ void gnuplot_page(FILE *script, const struct chart *charts, const char *terminal
             gnuplot_string(script, foot, (size_t)columns * 100, true);
             fprintf(script, " at screen 0.01, screen %.5f left font ',8'\n", FOOT / 2.0 / height);
         }
-        fprintf(script, "set origin %.6f, %.6f\nset size %.6f, %.6f\n",
-                panel % columns * PANEL_WIDTH / width,
-                (FOOT + (rows - 1 - panel / columns) * PANEL_HEIGHT) / height, PANEL_WIDTH / width,
+        const int row = panel / columns, column = panel % columns;
+        const double x = column * PANEL_WIDTH / width;
+        const double y = (FOOT + (rows - 1 - row) * PANEL_HEIGHT) / height;
+        fprintf(script, "set origin %.6f, %.6f\nset size %.6f, %.6f\n", x, y, PANEL_WIDTH / width,
                 PANEL_HEIGHT / height);
-        look.key_x = (panel % columns + 0.5) * PANEL_WIDTH / width;
-        look.key_y = (FOOT + (rows - 1 - panel / columns) * PANEL_HEIGHT + 4) / height;
+        look.key_x = x + PANEL_WIDTH / width / 2.0;
+        look.key_y = y + 4.0 / height;
         gnuplot_chart(script, chart, &look);
         panel++;
     }

@@ -245,28 +245,34 @@ int gnuplot_picture_lines(const struct chart *chart, int columns)
     return lines < 1.0 ? 1 : lines > 200.0 ? 200 : (int)lines;
 }
 
+/* The brightness, 0 to 9, of the pixel in the middle of what a character stands for. */
+static int level_at(const struct chart *chart, int row, int column, int high, int wide)
+{
+    const size_t y = (size_t)((row + 0.5) * (double)chart->height / high);
+    const size_t x = (size_t)((column + 0.5) * (double)chart->width / wide);
+    return chart->pixels[y * chart->width + x] * 10 / 256;
+}
+
 /* Characters from dark to bright, each of them all points of its own. The margins leave one
  * character for each point. */
 static void write_picture_as_text(FILE *script, const struct chart *chart, int columns)
 {
-    static const char marks[] = ".:-=+*#%@";
+    static const char marks[] = " .:-=+*#%@";
     const int wide = text_width(chart, columns), high = gnuplot_picture_lines(chart, columns);
     fprintf(script,
             "set lmargin 2\nset rmargin %d\nset tmargin 2\nset bmargin 1\n"
             "set xrange [0:%d]\nset yrange [%d:0]\n",
             columns - 2 - wide, wide > 1 ? wide - 1 : 1, high > 1 ? high - 1 : 1);
-    for (int level = 0; marks[level]; level++) {
+    for (int level = 1; marks[level]; level++) {
         fprintf(script, "$data%d << END\n-1 -1\n", level);
-        for (int i = 0; i < wide * high; i++) {
-            const size_t y = (size_t)((i / wide + 0.5) * (double)chart->height / high);
-            const size_t x = (size_t)((i % wide + 0.5) * (double)chart->width / wide);
-            if (chart->pixels[y * chart->width + x] * 10 / 256 == level + 1)
-                fprintf(script, "%d %d\n", i % wide, i / wide);
-        }
+        for (int row = 0; row < high; row++)
+            for (int column = 0; column < wide; column++)
+                if (level_at(chart, row, column, high, wide) == level)
+                    fprintf(script, "%d %d\n", column, row);
         fprintf(script, "END\n");
     }
-    for (int level = 0; marks[level]; level++)
-        fprintf(script, "%s$data%d with points pointtype '%c' notitle", level ? ", " : "plot ",
+    for (int level = 1; marks[level]; level++)
+        fprintf(script, "%s$data%d with points pointtype '%c' notitle", level > 1 ? ", " : "plot ",
                 level, marks[level]);
     fputc('\n', script);
 }

@@ -311,6 +311,13 @@ static const char *file_name(struct lesson *lesson, const char *option, const ch
     return text;
 }
 
+static const char *plot_name(struct lesson *lesson, const char *text)
+{
+    if (plot_format(text) == PLOT_UNKNOWN)
+        refuse(lesson, "plot", text, "a file's name that ends in .svg, .png or .pdf, or -");
+    return text;
+}
+
 /* The options of the table above; false for a key that is none of them. */
 static bool parse_common_option(struct lesson *lesson, int key, const char *text)
 {
@@ -370,9 +377,7 @@ static bool parse_common_option(struct lesson *lesson, int key, const char *text
         options->trace = file_name(lesson, "trace", text);
         return true;
     case KEY_PLOT:
-        if (plot_format(text) == PLOT_UNKNOWN)
-            refuse(lesson, "plot", text, "a file's name that ends in .svg, .png or .pdf, or -");
-        options->plot = text;
+        options->plot = plot_name(lesson, text);
         return true;
     case KEY_REPORT:
         options->report = file_name(lesson, "report", text);

@@ -117,12 +117,12 @@ static bool has_word(const char *list, const char *word)
 static const char *find_terminal(enum plot_format format, struct error *error)
 {
     static const char question[] = "set print '-'\nprint ' ', GPVAL_TERMINALS, ' '\n";
-    static const char *const terminals[PLOT_UNKNOWN][3] = {[PLOT_TERMINAL] = {"dumb"},
-                                                           [PLOT_SVG] = {"svg"},
-                                                           [PLOT_PNG] = {"pngcairo", "png"},
-                                                           [PLOT_PDF] = {"pdfcairo"}};
+    static const char *const terminals[PLOT_UNKNOWN + 1][3] = {[PLOT_TERMINAL] = {"dumb"},
+                                                               [PLOT_SVG] = {"svg"},
+                                                               [PLOT_PNG] = {"pngcairo", "png"},
+                                                               [PLOT_PDF] = {"pdfcairo"}};
     const char *found = NULL;
-    char *answer;
+    char *answer = NULL;
     if (run_gnuplot(question, strlen(question), CHECK_SECONDS, &answer, NULL, error) != 0)
         return NULL;
     for (int i = 0; !found && answer && terminals[format][i]; i++)

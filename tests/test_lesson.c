@@ -970,8 +970,7 @@ START_TEST(files_are_written)
     ck_assert_int_eq(outcome->status, 0);
     slurp("a.csv", text, sizeof text);
     ck_assert_uint_eq(count_lines(text), 1 + 4);
-    ck_assert_ptr_nonnull(strstr(text, ",switch_interval_s,size_name,size,language
-"));
+    ck_assert_ptr_nonnull(strstr(text, ",switch_interval_s,size_name,size,language\n"));
     size_t commas = 0, first = 0;
     for (const char *c = text; *c; c++) {
         commas += *c == ',';

@@ -284,7 +284,8 @@ class Lesson:
             self.say(f"There were more workers than the {self.cores} usable cores.")
         report = {"chapter": self.chapter, **self.versions,
                   "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
-                  "free_threaded": "t" in getattr(sys, "abiflags", ""), "seed": args.seed, "cores": self.cores,
+                  "free_threaded": "t" in getattr(sys, "abiflags", ""),
+                  "seed": args.seed, "cores": self.cores,
                   "start_method": multiprocessing.get_start_method(),
                   "parameters": {name: value for name, value in vars(args).items()
                                  if name not in CommandLine.COMMON}, **figures, "runs": self.rows}

@@ -541,7 +541,7 @@ int main(void)
 {
     Suite *const suite = suite_create("random shapes");
     TCase *const kernels = tcase_create("kernels");
-    tcase_set_timeout(kernels, 120);
+    tcase_set_timeout(kernels, 300);
     tcase_add_test(kernels, edges);
     tcase_add_test(kernels, edges_given);
     tcase_add_test(kernels, edges_of_batches);

@@ -318,7 +318,8 @@ class Statistics(unittest.TestCase):
 
     def test_ratios_are_of_the_same_round(self):
         fast, slow = {0: 1.0, 1: 10.0, 2: 100.0}, {0: 2.0, 1: 20.0, 2: 200.0, 3: 1e9}
-        self.assertEqual(report.paired(slow, fast), {"median": 2.0, "ci95": [2.0, 2.0]})
+        self.assertEqual(report.paired(slow, fast), {"median": 2.0, "ci95": [2.0, 2.0],
+                                                     "rounds": 3})
         self.assertIsNone(report.paired(fast, {}))
 
     def test_targets_that_were_not_measured(self):

@@ -105,7 +105,7 @@ static double largest_of(const float *x, size_t n)
 {
     double largest = 0;
     for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, fabs((double)x[i]));
+        largest = fabs((double)x[i]) > largest ? fabs((double)x[i]) : largest;
     return largest;
 }
 

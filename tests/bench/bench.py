@@ -30,7 +30,7 @@ from machine import PACKAGES, Failure, Processes, compiler_flags, describe, usab
 FULL = {"rounds": 25, "sample": 0.020, "slow": 2.0, "patience": 0.5, "limit": 60.0, "least": 5,
         "total": 3600.0}
 QUICK = {"rounds": 9, "sample": 0.003, "slow": 0.2, "patience": 0.02, "limit": 2.5, "least": 3,
-         "total": 45.0}
+         "total": 40.0}
 TINY = {"rounds": 3, "sample": 0.0001, "slow": 20.0, "patience": 0.1, "limit": 1.0, "least": 3,
         "total": 3600.0}
 SETTLE = 0.01  # seconds until the threads of the one before have gone to sleep

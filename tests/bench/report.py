@@ -16,8 +16,10 @@ from cases import OURS
 
 SCHEMA = 2
 RESAMPLES = 2000
+CERTAIN = 3  # rounds, below which nothing is said for certain
 BUSY = 0.7  # load average before the run, from which on its times are doubtful
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+NOT_CERTAIN = f"not certain: the interval contains the target, or there were fewer than {CERTAIN} rounds"
 RATIO_NOTE = "times the base's time; above 1 is slower than the base"
 
 
@@ -32,7 +34,9 @@ def interval(values):
 def paired(numerator, denominator):
     """Of two contenders' samples, by round."""
     rounds = numerator.keys() & denominator.keys()
-    return interval([numerator[r] / denominator[r] for r in sorted(rounds)]) if rounds else None
+    if not rounds:
+        return None
+    return {**interval([numerator[r] / denominator[r] for r in sorted(rounds)]), "rounds": len(rounds)}
 
 
 def figures(case, contender):
@@ -61,7 +65,8 @@ def figures(case, contender):
     if roof and roof.samples:
         share = paired(roof.samples, contender.samples)
         result["percent_of_roof"] = share and {
-            "median": 100 * share["median"], "ci95": [100 * share["ci95"][0], 100 * share["ci95"][1]]}
+            "median": 100 * share["median"], "ci95": [100 * share["ci95"][0], 100 * share["ci95"][1]],
+            "rounds": share["rounds"]}
     return result
 
 
@@ -86,8 +91,9 @@ def targets(reports, wanted):
                   "unit": "x" if what == "ratio" else "%", "median": None, "ci95": None,
                   "reached": None, "certain": None, "why_not": None}
         if value:
-            target.update(value, reached=value["median"] >= least,
-                          certain=not value["ci95"][0] <= least <= value["ci95"][1])
+            target.update(median=value["median"], ci95=value["ci95"], reached=value["median"] >= least,
+                          certain=value["rounds"] >= CERTAIN and
+                          not value["ci95"][0] <= least <= value["ci95"][1])
         else:
             target["why_not"] = f"not measured: {name} is not in this run" if not report else \
                 "not measured, see the case"
@@ -189,7 +195,7 @@ def print_targets(found, out):
         print(f"  {text:<{max(map(len, texts))}} {row['at_least']:>4g}{row['unit']}  "
               f"{measured(row)}{verdict(row)}", file=out)
     if any(row["certain"] is False for row in found):
-        print("  not certain: the interval contains the target", file=out)
+        print(f"  {NOT_CERTAIN}", file=out)
 
 
 def measured(row, space=""):
@@ -265,7 +271,7 @@ def markdown(document):
         for row in document["targets"]:
             rows.append([row["target"], str(row["threads"]), f"{row['at_least']:g} {row['unit']}",
                          measured(row, " ").strip() or "-", verdict(row)])
-        lines += [*table(rows), "", "Not certain: the interval contains the target.", ""]
+        lines += [*table(rows), "", f"{NOT_CERTAIN.capitalize()}.", ""]
     return "\n".join(lines)
 
 

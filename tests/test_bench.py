@@ -26,13 +26,13 @@ import report  # noqa: E402
 LIMIT = 300
 CONTENDER = {"label": str, "peer": str, "name": str, "threads": int, "is_base": bool, "is_roof": bool,
              "runs": int, "calls_per_run": int, "samples_s": list, "rounds": list, "median_s": float,
-             "ci95_s": list, "min_s": float, "setup_s": float, "first_call_s": float, "note": str}
+             "isa": str, "ci95_s": list, "min_s": float, "setup_s": float, "first_call_s": float, "note": str}
 CASE = {"name": str, "threads": int, "title": str, "kind": str, "size": list, "flops_formula": str,
-        "bytes": int, "bytes_formula": str, "base": str, "contenders": list, "left_out": list}
+        "bytes": int, "bytes_formula": str, "roof": str, "roof_formula": str, "base": str, "contenders": list, "left_out": list}
 ENVIRONMENT = {"date": str, "cpu": str, "cores": str, "command": str, "kernel": str, "rounds": int,
                "compiler_flags": str, "virtual_machine": bool, "load_average_before": float,
                "load_average_after": float, "processes": list, "blas_core_used": str,
-               "binding": str}
+               "binding": str, "seconds": float, "governor": str}
 
 
 def bench(*options, environment=None, cwd=None):
@@ -113,9 +113,6 @@ class Report(Scratch):
         if row["gbs"] is not None:
             self.assertAlmostEqual(row["gbs"] * row["median_s"] * 1e9 / case["bytes"], 1, places=9)
         for other, value, factor in ((base, row["ratio"], 1), (roof, row["percent_of_roof"], 100)):
-            if other is None:
-                self.assertIsNone(value)
-                continue
             mine, theirs = dict(zip(row["rounds"], values)), dict(zip(other["rounds"],
                                                                       other["samples_s"]))
             both = mine.keys() & theirs.keys()
@@ -138,14 +135,15 @@ class Report(Scratch):
             self.check_members(case, CASE)
             rows = case["contenders"]
             base = [row for row in rows if row["is_base"]]
-            roof = [row for row in rows if row["is_roof"]]
+            roofs = {row["isa"]: row for row in rows if row["is_roof"]}
             self.assertEqual(len(base), 1)
-            self.assertEqual(len(roof), 0 if case["name"] == "randn" else 1)
+            self.assertEqual(len(roofs), sum(row["is_roof"] for row in rows))
+            self.assertIn("", roofs)
             self.assertEqual(base[0]["ratio"]["median"], 1)
             self.assertEqual(len({row["label"] for row in rows}), len(rows))
             for row in rows:
                 with self.subTest(case["name"], contender=row["label"]):
-                    self.check_contender(row, case, base[0], roof[0] if roof else None)
+                    self.check_contender(row, case, base[0], roofs[row["isa"]])
 
     def test_all_cases_on_one_thread(self):
         page, data = self.scratch / "page.md", self.scratch / "data.json"
@@ -165,6 +163,8 @@ class Report(Scratch):
         for case in document["cases"]:
             self.assertIn(f"**{case['name']}, 1 thread:", text)
             self.assertIn(f"\n{case['name']}, 1 thread:", result.stdout)
+            self.assertIn(f"\n- roof: {case['roof_formula']}\n", text)
+            self.assertIn(f"\n  roof: {case['roof_formula']}\n", result.stdout)
         self.assertEqual({path.name for path in self.scratch.iterdir()}, {"page.md", "data.json"})
 
     def test_without_any_peer(self):
@@ -182,6 +182,24 @@ class Report(Scratch):
         self.assertEqual(peers, {"forkjoin", "roof"})
         self.assertIn("no Python has cv2", result.stdout)
         self.assertIn("python3-opencv", result.stdout)
+
+    def test_instruction_set(self):
+        """Ours runs with the set that is asked for, beside it AVX2 against its own roof."""
+        result = bench("--tiny", "--threads", "1", "--only", "conv2", "--json", "-", "--python",
+                       "/bin/false", environment={"FORKJOIN_ISA": "baseline"})
+        self.assertEqual(result.returncode, 0, result.stderr)
+        document = json.loads(result.stdout)
+        self.check_document(document)
+        isa = {about["peer"]: about["isa"] for about in document["environment"]["processes"]
+               if "isa" in about}
+        self.assertIn(isa["forkjoin"], ("x86-64", os.uname().machine))
+        if "forkjoin v3" in isa:
+            self.assertEqual(isa["forkjoin v3"], "x86-64-v3")
+            self.assertEqual(isa["roof v3"], "x86-64-v3")
+        result = bench("--tiny", environment={"FORKJOIN_ISA": "v9"})
+        self.assertEqual((result.returncode, result.stdout), (2, ""))
+        self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+        self.assertIn("FORKJOIN_ISA: 'v9'", result.stderr)
 
     @unittest.skipUnless(two_cores(), "needs two cores")
     def test_two_threads(self):
@@ -209,9 +227,9 @@ class Failures(Scratch):
                                "--python", "/bin/false", *options], check=False,
                               capture_output=True, text=True, timeout=LIMIT)
 
-    def test_a_wrong_result_fails_the_run(self):
-        """Whatever contender is off, here all of ours: their numbers are a little changed."""
-        build = self.fake_build(f"""#!{sys.executable}
+    def changed_build(self, change):
+        """... whose bench_ours answers as the real one does, but for a change of `answer` to `line`."""
+        return self.fake_build(f"""#!{sys.executable}
 import json, subprocess, sys
 real = {str(BUILD / 'tests' / 'bench_ours')!r}
 if len(sys.argv) > 2:
@@ -221,16 +239,43 @@ for line in sys.stdin:
     process.stdin.write(line)
     process.stdin.flush()
     answer = json.loads(process.stdout.readline())
-    if "max_error" in answer and "image" in line:
-        answer["max_error"] = 0.5
+    {change}
     print(json.dumps(answer), flush=True)
 """)
+
+    def test_a_wrong_result_fails_the_run(self):
+        """Whatever contender is off, here all of ours: their numbers are a little changed."""
+        build = self.changed_build(
+            'if "max_error" in answer and "image" in line: answer["max_error"] = 0.5')
         data = self.scratch / "data.json"
         result = self.run_with(build, "--only", "image_128", "--json", data)
         self.assertEqual(result.returncode, 1, result.stderr)
         self.assertIn("wrong results", result.stderr)
         self.assertIn("WRONG", result.stdout)
         self.assertIn("image_128, 1 thread: forkjoin", json.loads(data.read_text())["wrong"])
+
+    def test_a_process_that_dies_at_the_end(self):
+        """Its samples are good; it is told, and the next case starts another."""
+        build = self.changed_build('if line.startswith("end"): sys.exit(3)')
+        data = self.scratch / "data.json"
+        result = self.run_with(build, "--only", "image_128,randn", "--json", data)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stderr.count("Traceback"), 0, result.stderr)
+        for case in json.loads(data.read_text())["cases"]:
+            self.assertIn("forkjoin", {row["label"] for row in case["contenders"]})
+            self.assertIn("ended with status 3",
+                          {row["label"]: row["why"] for row in case["left_out"]}["forkjoin, at its end"])
+
+    def test_answers_are_json_whatever_is_asked(self):
+        questions = ['about', 'begin 0 no"such 1 1 /tmp', 'begin 0 sgemm 4 0 /no"such\\path', 'end 0',
+                     'begin 99 sgemm 4 0 /tmp', 'sample 0 1', '"', '\\', 'caf\u00e9', '']
+        result = subprocess.run([BUILD / "tests" / "bench_ours", "1"], check=True, capture_output=True,
+                                input="".join(q + "\n" for q in questions), text=True, timeout=LIMIT)
+        answers = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual(len(answers), len(questions))
+        self.assertIn("compiler", answers.pop(0))
+        self.assertEqual([bool(answer.get("failure")) for answer in answers],
+                         [question != "end 0" for question in questions[1:]])
 
     def test_a_program_that_dies_is_named(self):
         build = self.fake_build(f"#!/bin/sh\n[ $# -lt 2 ] || exec {BUILD}/tests/bench_ours \"$@\"\nexit 3\n")
@@ -273,8 +318,22 @@ class Statistics(unittest.TestCase):
 
     def test_ratios_are_of_the_same_round(self):
         fast, slow = {0: 1.0, 1: 10.0, 2: 100.0}, {0: 2.0, 1: 20.0, 2: 200.0, 3: 1e9}
-        self.assertEqual(report.paired(slow, fast), {"median": 2.0, "ci95": [2.0, 2.0]})
+        self.assertEqual(report.paired(slow, fast), {"median": 2.0, "ci95": [2.0, 2.0],
+                                                     "rounds": 3})
         self.assertIsNone(report.paired(fast, {}))
+
+    def test_targets_that_were_not_measured(self):
+        """Every row is there for all cases; with some of them, theirs."""
+        found = report.targets([], cases.targets_for("x86-64-v4", None, [1, 2]))
+        self.assertEqual(len(found), 2 + 2 * 2 + 1 + 3 * 3 + 2 + 1 + 1)
+        for row in found:
+            self.assertIn("not measured", row["why_not"])
+            self.assertIsNone(row["reached"])
+        self.assertEqual([row[1] for row in cases.targets_for("x86-64-v4", ["conv2"], [1])],
+                         ["conv2", "conv2"])
+        self.assertEqual([row[1] for row in cases.targets_for("x86-64-v3", None, [1, 2])],
+                         ["conv2", "randn"])
+        self.assertEqual(list(cases.targets_for("aarch64", None, [1])), [])
 
     def test_numbers_as_text(self):
         for seconds, text in ((1.234e-9, "1.23 ns"), (9.999e-7, "1000 ns"), (0.0123, "12.3 ms"),

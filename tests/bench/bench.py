@@ -20,16 +20,19 @@ import time
 from pathlib import Path
 
 import report
-from cases import OURS, TOLERANCE, chosen, names
+from cases import OURS, TOLERANCE, chosen, names, targets_for
 from machine import PACKAGES, Failure, Processes, compiler_flags, describe, usable_cores
 
 # Rounds; seconds that a sample shall take; a call that takes longer than `slow` is left out; one that
-# takes longer than `patience` takes part in every other round, or fewer; after `limit` seconds a
-# case ends, with LEAST rounds at least.
-FULL = {"rounds": 25, "sample": 0.020, "slow": 2.0, "patience": 0.5, "limit": 60.0}
-QUICK = {"rounds": 9, "sample": 0.003, "slow": 0.2, "patience": 0.1, "limit": 2.5}
-TINY = {"rounds": 3, "sample": 0.0001, "slow": 20.0, "patience": 0.1, "limit": 1.0}
-LEAST = 5
+# takes longer than `patience` takes part in every other round, or fewer, `least` at least; after `limit`
+# seconds a case ends, with `least` rounds. All cases together, and what it takes to begin them, end
+# within `total` seconds: the later ones get shorter.
+FULL = {"rounds": 25, "sample": 0.020, "slow": 2.0, "patience": 0.5, "limit": 60.0, "least": 5,
+        "total": 3600.0}
+QUICK = {"rounds": 9, "sample": 0.003, "slow": 0.2, "patience": 0.02, "limit": 2.5, "least": 3,
+         "total": 40.0}
+TINY = {"rounds": 3, "sample": 0.0001, "slow": 20.0, "patience": 0.1, "limit": 1.0, "least": 3,
+        "total": 3600.0}
 SETTLE = 0.01  # seconds until the threads of the one before have gone to sleep
 
 
@@ -40,6 +43,7 @@ class Bench:
         self.options, self.processes, self.scratch = options, processes, scratch
         self.plan = TINY if options.tiny else QUICK if options.quick else FULL
         self.rounds = options.rounds or self.plan["rounds"]
+        self.start = time.monotonic()
         self.wrong = []
         self.missing = {}
         self.order = random.Random(42)
@@ -60,7 +64,13 @@ class Bench:
             threads = contender.threads or case.threads
             if contender.peer not in self.missing:
                 self.missing[contender.peer] = self.processes.missing(contender.peer)
+            progress(f"{case.key}: {contender.label}")
             try:
+                if contender.slow and self.options.quick:
+                    raise Failure("takes long, not with --quick")
+                if self.spent() > self.plan["total"] and contender is not case.base and \
+                        contender.peer.split()[0] not in (OURS, "roof"):
+                    raise Failure("the time of this run is over")
                 if self.missing[contender.peer]:
                     raise Failure(self.missing[contender.peer])
                 if contender.peer.endswith("as shipped") and not self.processes.core_type:
@@ -104,17 +114,23 @@ class Bench:
         if seconds / calls > self.plan["slow"]:
             raise Failure(f"a call takes more than {self.plan['slow']:g} s, too long for this run")
         contender.calls = max(1, round(calls * self.plan["sample"] / max(seconds, 1e-9)))
-        # The slow take part in some of the rounds only, five at least.
+        # The slow take part in some of the rounds only.
         share = max(1, round(seconds / calls * contender.calls / self.plan["patience"]))
-        contender.every = min(share, max(1, self.rounds // 5))
+        contender.every = min(share, max(1, self.rounds // self.plan["least"]))
 
-    def measure(self, case):
+    def spent(self):
+        return time.monotonic() - self.start
+
+    def measure(self, case, cases_left):
+        """cases_left: with this one."""
+        begun = self.spent()
+        share = max(0, self.plan["total"] - begun) / cases_left
         ready = self.begin(case, self.prepare(case.kind, case.size))
-        start = time.monotonic()
+        end = min(self.spent() + self.plan["limit"], begun + share)
         for number in range(self.rounds):
-            if number >= LEAST and time.monotonic() - start > self.plan["limit"]:
+            if number >= self.plan["least"] and self.spent() > end:
                 case.left_out.append((f"rounds {number + 1} to {self.rounds}",
-                                      f"{self.plan['limit']:g} s are the limit of a case"))
+                                      "the time of this case is over"))
                 break
             turn = [entry for entry in ready if number % entry[0].every == 0 and
                     not entry[0].failure]
@@ -131,8 +147,11 @@ class Bench:
                     contender.samples = {}
                     case.left_out.append((contender.label, str(failure)))
         for contender, process, slot in ready:
-            if not contender.failure:
-                process.ask("end", slot)
+            try:
+                if not contender.failure:
+                    process.ask("end", slot)
+            except Failure as failure:  # its samples are good; the next case starts it anew
+                case.left_out.append((f"{contender.label}, at its end", str(failure)))
         progress("")
         return report.case_report(case)
 
@@ -159,10 +178,12 @@ def run(options, scratch):
         environment["openblas_cores_tried_s"] = processes.choose_core_type(
             bench.prepare("product", (200, 0)), options.quick or options.tiny)
         print(f"{environment['cpu']}; {bench.rounds} rounds in turns\n"
-              "base: the first row; above 1x is slower than it; roof: share of what the machine can do\n"
+              "times base: the time divided by that of the first row; above 1x is slower\n"
+              "roof: the time that the machine needs for what is named below the table, divided by this time\n"
               "error: the largest, against float64, relative to the largest value", file=out)
-        for case in chosen(options.only, options.threads, options.quick, options.tiny):
-            reports.append(bench.measure(case))
+        cases = list(chosen(options.only, options.threads, options.quick, options.tiny))
+        for number, case in enumerate(cases):
+            reports.append(bench.measure(case, len(cases) - number))
             report.print_case(reports[-1], out)
     finally:
         processes.close()
@@ -177,7 +198,9 @@ def run(options, scratch):
                   f"{f' (Debian: {package}; ./run bench --install-peers)' if package else ''}", file=out)
     isa = next((about["isa"] for (peer, _), about in processes.about.items() if peer == OURS), None)
     environment["compiler_flags"] = compiler_flags(options.build, isa)
-    found = [] if options.tiny else report.targets(reports, isa)
+    environment["seconds"] = round(bench.spent(), 1)
+    wanted = targets_for(isa, options.only, options.threads)
+    found = [] if options.tiny else report.targets(reports, wanted)
     report.print_targets(found, out)
     document = {"schema": report.SCHEMA, "environment": environment,
                 "method": {"ratio": report.RATIO_NOTE, "interval": "95 % percentile bootstrap of the "
@@ -185,6 +208,8 @@ def run(options, scratch):
                            "parallel_time": "maximum over threads", "state": "warm"},
                 "cases": reports, "targets": found, "wrong": bench.wrong}
     write(options, document)
+    print(f"\n{environment['seconds']:.0f} s, {sum(len(case['contenders']) for case in reports)} rows",
+          file=out)
     if bench.wrong:
         print(f"bench: wrong results: {'; '.join(bench.wrong)}", file=sys.stderr)
     return 1 if bench.wrong else 0
@@ -266,8 +291,14 @@ def check_options(parser, options):
         parser.error("--markdown -: a file")
     if not shutil.which(options.python or sys.executable):
         parser.error(f"--python {options.python}: there is no such program")
-    if not Path(options.build, "tests", "bench_ours").exists():
+    program = Path(options.build, "tests", "bench_ours")
+    if not program.exists():
         parser.error(f"{options.build}: bench_ours is not built there")
+    # The only thing that it refuses is an instruction set that the machine does not have.
+    refused = subprocess.run([program, "1"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                             check=False)
+    if refused.returncode == 2:
+        parser.error(refused.stderr.removeprefix("bench_ours: ").strip())
 
 
 def terminate(*_):

@@ -1,5 +1,5 @@
 """cases.py - what is measured: the cases, their contenders, formulas, roofs, and the targets."""
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Optional
 
 OURS = "forkjoin"
@@ -15,6 +15,8 @@ class Contender:
     size: Optional[tuple] = None  # if not the case's
     flops: Optional[float] = None  # if not the case's
     roof: bool = False
+    isa: str = ""  # "v3": in a process of its own with that instruction set, against its own roof
+    slow: bool = False  # left out by --quick
     tolerance: Optional[float] = None  # if not its kind's
     # what is measured, later
     setup_s: float = 0
@@ -40,6 +42,7 @@ class Case:
     flops_formula: str
     bytes: float
     bytes_formula: str
+    roof_formula: str  # the work of which the roof takes the time
     contenders: list  # the first is the base of all ratios
     left_out: list = field(default_factory=list)  # (label, why)
 
@@ -51,13 +54,15 @@ class Case:
     def base(self):
         return self.contenders[0]
 
-    @property
-    def roof(self):
-        return next((c for c in self.contenders if c.roof), None)
+    def roof(self, isa=""):
+        return next((c for c in self.contenders if c.roof and c.isa == isa), None)
 
 
 def roof_fma(flops):
     return Contender("roof: multiply and add", "roof", "roof_fma", size=(int(flops), 0), roof=True)
+
+
+FMA_FORMULA = "the operations above as multiply and add, in independent chains"
 
 
 def image(name, height, width, threads, large):
@@ -65,12 +70,12 @@ def image(name, height, width, threads, large):
     contenders = [
         Contender("forkjoin", OURS, "image_edges"),
         Contender("forkjoin, filters alone", OURS, "image_edges_given", flops=15 * edges),
-        Contender("forkjoin, naive", OURS, "image_edges_naive", threads=1),
+        Contender("forkjoin, naive", OURS, "image_edges_naive", threads=1, slow=large),
         Contender("OpenCV, four calls", "opencv", "stages"),
         Contender("OpenCV, 5x5 filters", "opencv", "sep5x5"),
-        Contender("PyTorch, 5x5 conv2d", "torch", "conv5x5"),
-        Contender("NumPy, slices", "numpy", "slices"),
-        Contender("SciPy, ndimage", "scipy", "ndimage"),
+        Contender("PyTorch, 5x5 conv2d", "torch", "conv5x5", slow=large),
+        Contender("NumPy, slices", "numpy", "slices", slow=large),
+        Contender("SciPy, ndimage", "scipy", "ndimage", slow=large),
         Contender("roof: copy the image", "roof", "roof_copy", size=(pixels, 0), roof=True) if large
         else Contender("roof: square roots", "roof", "roof_roots", size=(edges, 0), roof=True)]
     if threads > 1:
@@ -80,7 +85,8 @@ def image(name, height, width, threads, large):
                 15 * edges + 4 * pixels, "15 a pixel of the result and 4 a pixel of the image, for "
                 "mean and deviation (the filters alone: 15)", 12 * pixels,
                 "12 a pixel: read 4, write 4, and 4 that are read before they are overwritten",
-                contenders)
+                "a copy of the image with ordinary stores, 12 bytes a pixel" if large else
+                "a square root a pixel of the result, in the first-level cache", contenders)
 
 
 CNN_FLOPS = 1575936
@@ -97,16 +103,17 @@ def cnn(name, images, threads):
         Contender("PyTorch, jit optimised", "torch", "jit"),
         Contender("PyTorch, channels_last", "torch", "channels_last"),
         Contender("PyTorch, eager", "torch", "eager"),
-        Contender("NumPy, einsum optimize", "numpy", "einsum_optimize"),
-        Contender("NumPy, einsum", "numpy", "einsum"),
-        Contender("forkjoin, naive", OURS, "cnn_naive", threads=1),
+        Contender("NumPy, einsum optimize", "numpy", "einsum_optimize", slow=images > 1),
+        Contender("NumPy, einsum", "numpy", "einsum", slow=images > 1),
+        Contender("forkjoin, naive", OURS, "cnn_naive", threads=1, slow=images > 1),
         roof_fma(CNN_FLOPS * images)]
     if threads > 1:
         contenders.insert(1, Contender("forkjoin, 1 thread", OURS, "cnn_packed", threads=1))
     return Case(name, "cnn", (images, 0), threads,
                 f"the network of chapter 6, {images} image{'s' * (images > 1)} a call, float32",
                 CNN_FLOPS * images, "1,575,936 an image: conv1 225,792, conv2 1,327,104, fc 23,040",
-                images * 4 * (784 + 10), "4 (784 + 10) an image: what goes in and out", contenders)
+                images * 4 * (784 + 10), "4 (784 + 10) an image: what goes in and out",
+                FMA_FORMULA, contenders)
 
 
 def conv2(name, _, threads):
@@ -117,10 +124,12 @@ def conv2(name, _, threads):
         Contender("oneDNN, relu, Winograd", "onednn", "conv2_winograd"),
         Contender("oneDNN, relu, nchw", "onednn", "conv2_nchw"),
         Contender("PyTorch, conv2d, relu", "torch", "conv2"),
-        roof_fma(flops)]
+        roof_fma(flops),
+        Contender("forkjoin, AVX2", f"{OURS} v3", "conv2", isa="v3"),
+        replace(roof_fma(flops), label="roof of AVX2: the same", peer="roof v3", isa="v3")]
     return Case(name, "conv2", (0, 0), threads, "its second convolution, 14x14x16 to 12x12x32, float32",
                 flops, "2 * 32 * 12 * 12 * 16 * 9", 4 * (14 * 14 * 16 + 6 * 6 * 32 + 32 * 16 * 9),
-                "4 (14*14*16 + 6*6*32 + 32*16*9)", contenders)
+                "4 (14*14*16 + 6*6*32 + 32*16*9)", FMA_FORMULA, contenders)
 
 
 def squares(name, n, threads):
@@ -139,7 +148,7 @@ def squares(name, n, threads):
     if threads > 1:
         contenders.insert(1, Contender("forkjoin, 1 thread", OURS, "sum_of_squares", threads=1))
     return Case(name, "squares", (n, 0), threads, f"sum of the squares of {n:,} float32",
-                2 * n, "2 n", 4 * n, "4 n", contenders)
+                2 * n, "2 n", 4 * n, "4 n", "reading the 4 n bytes", contenders)
 
 
 def product(name, order, threads):
@@ -153,7 +162,8 @@ def product(name, order, threads):
     if order <= 500:  # it takes ten seconds at 2000
         contenders.insert(-1, Contender("three loops", OURS, "product_naive", threads=1))
     return Case(name, "product", (order, 0), threads, f"matrix product, {order}x{order}, float32",
-                2 * order ** 3, "2 n^3", 12 * order ** 2, "4 * 3 n^2: each matrix once", contenders)
+                2 * order ** 3, "2 n^3", 12 * order ** 2, "4 * 3 n^2: each matrix once", FMA_FORMULA,
+                contenders)
 
 
 def randn(name, n, threads):
@@ -161,9 +171,11 @@ def randn(name, n, threads):
         Contender("forkjoin", OURS, "random_normal", tolerance=0),
         Contender("forkjoin, to float32", OURS, "random_normal_float"),
         Contender("NumPy, RandomState", "numpy", "randn", tolerance=0),
-        Contender("NumPy, astype(float32)", "numpy", "randn_float32")]
+        Contender("NumPy, astype(float32)", "numpy", "randn_float32"),
+        Contender("roof: words, logarithms", "roof", "roof_randn", size=(n, 0), roof=True)]
     return Case(name, "randn", (n, 0), threads, f"randn({n:,}) of seed 42, float64", None, "", 8 * n,
-                "8 n", contenders)
+                "8 n", "8 n / pi random words, then n / 2 logarithms, square roots and divisions, which any "
+                "program needs for these numbers; one after the other", contenders)
 
 
 # name: maker, size, a small size for tests of the bench, over threads too, left out by --quick
@@ -193,26 +205,38 @@ def chosen(only, threads, quick, tiny):
                 yield make(name, *(small if tiny else size), count)
 
 
+def targets_for(isa, only, threads):
+    """The targets that hold for the instruction set, for these options: one for each number of threads."""
+    for target in {"x86-64-v4": TARGETS, "x86-64-v3": TARGETS_V3}.get(isa, []):
+        name = target[1]
+        if only and not {name, name.split("_")[0]} & set(only):
+            continue
+        for count in threads if target[2] is None else {target[2]} & set(threads):
+            yield (*target[:2], count, *target[3:])
+
+
 def names():
     return list(dict.fromkeys(part for name in CASES for part in (name.split("_")[0], name)))
 
 
-# What was to be reached, on AVX-512: (text, case, threads or None for all, contender's name, what of it, at least)
+# What was to be reached, on AVX-512: (text, case, threads (None: all), contender's name, its instruction set,
+# what of it, at least)
 TARGETS = [
-    ("image, 128x128: faster than OpenCV", "image_128", 1, "stages", "ratio", 6),
-    ("image, 128x128: filters alone, of the square roots", "image_128", 1, "image_edges_given",
+    ("image, 128x128: faster than OpenCV", "image_128", 1, "stages", "", "ratio", 6),
+    ("image, 128x128: filters alone, of the square roots", "image_128", 1, "image_edges_given", "",
      "roof", 60),
-    ("image, 2160x3840: faster than OpenCV", "image_4k", None, "stages", "ratio", 6),
-    ("image, 2160x3840: of copying it", "image_4k", None, "image_edges", "roof", 75),
-    ("conv2: of the FMA peak", "conv2", 1, "conv2", "roof", 85),
-    *[(f"network, {n} image{'s' * (n > 1)}: {text}", f"cnn_{n}", 1, name, what, least)
+    ("image, 2160x3840: faster than OpenCV", "image_4k", None, "stages", "", "ratio", 6),
+    ("image, 2160x3840: of copying it", "image_4k", None, "image_edges", "", "roof", 75),
+    ("conv2: of the FMA peak", "conv2", 1, "conv2", "", "roof", 85),
+    *[(f"network, {n} image{'s' * (n > 1)}: {text}", f"cnn_{n}", 1, name, "", what, least)
       for n in (1, 100, 1000) for text, name, what, least in (
           ("of the FMA peak", "cnn_packed", "roof", 80),
           ("faster than oneDNN's two convolutions", "convolutions", "ratio", 1.3),
           ("faster than eager PyTorch", "eager", "ratio", 8))],
-    ("sum of squares: of reading", "squares", None, "sum_of_squares", "roof", 90),
-    ("randn: against NumPy", "randn", 1, "randn", "ratio", 1),
+    ("sum of squares: of reading", "squares", None, "sum_of_squares", "", "roof", 90),
+    ("conv2 with FORKJOIN_ISA=v3: of the FMA peak of AVX2", "conv2", 1, "conv2", "v3", "roof", 70),
+    ("randn: against NumPy", "randn", 1, "randn", "", "ratio", 1),
 ]
 
-# The same where the processor or FORKJOIN_ISA=v3 allows AVX2 only; the roof is then that of AVX2.
-TARGETS_V3 = [("conv2: of the FMA peak", "conv2", 1, "conv2", "roof", 70), TARGETS[-1]]
+# The same where the processor or FORKJOIN_ISA=v3 allows AVX2 only.
+TARGETS_V3 = TARGETS[-2:]

@@ -101,6 +101,8 @@ class Processes:
         """Why the peer cannot be asked, or nothing."""
         if peer == "onednn" and not (self.programs / "bench_onednn").exists():
             return "oneDNN 2 was not there when the bench was compiled"
+        if peer.endswith(" v3") and not {"avx2", "fma", "bmi2"} <= cpu_flags():
+            return "this processor has no AVX2"
         module = PYTHON_PEERS.get(peer.split()[0])
         if module and not self.interpreter(module):
             return f"no Python has {module}"
@@ -131,6 +133,8 @@ class Processes:
         environment["OMP_DYNAMIC"] = "false"
         if core_type and not peer.endswith("as shipped"):
             environment["OPENBLAS_CORETYPE"] = core_type
+        if peer.endswith(" v3"):
+            environment["FORKJOIN_ISA"] = "v3"
         peer = peer.split()[0]
         if peer in PYTHON_PEERS:
             command = [self.interpreter(PYTHON_PEERS[peer]), HERE / "peer.py", peer, str(threads)]

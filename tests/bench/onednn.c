@@ -413,9 +413,8 @@ int main(int argc, char **argv)
         fputs("usage: bench_onednn THREADS\n", stderr);
         return 2;
     }
-    char about[100];
+    char text[40];
     const dnnl_version_t *const version = dnnl_version();
-    snprintf(about, sizeof about, "\"version\": \"%d.%d.%d\"", version->major, version->minor,
-             version->patch);
-    return serve(contenders, COUNT(contenders), threads, about);
+    snprintf(text, sizeof text, "%d.%d.%d", version->major, version->minor, version->patch);
+    return serve(contenders, COUNT(contenders), threads, json_pack("{s:s}", "version", text));
 }

@@ -12,12 +12,14 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from cases import OURS, TARGETS, TARGETS_V3
+from cases import OURS
 
-SCHEMA = 1
+SCHEMA = 2
 RESAMPLES = 2000
+CERTAIN = 3  # rounds, below which nothing is said for certain
 BUSY = 0.7  # load average before the run, from which on its times are doubtful
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+NOT_CERTAIN = f"not certain: the interval contains the target, or there were fewer than {CERTAIN} rounds"
 RATIO_NOTE = "times the base's time; above 1 is slower than the base"
 
 
@@ -32,7 +34,9 @@ def interval(values):
 def paired(numerator, denominator):
     """Of two contenders' samples, by round."""
     rounds = numerator.keys() & denominator.keys()
-    return interval([numerator[r] / denominator[r] for r in sorted(rounds)]) if rounds else None
+    if not rounds:
+        return None
+    return {**interval([numerator[r] / denominator[r] for r in sorted(rounds)]), "rounds": len(rounds)}
 
 
 def figures(case, contender):
@@ -43,24 +47,26 @@ def figures(case, contender):
     result = {
         "label": contender.label, "peer": contender.peer, "name": contender.name,
         "threads": contender.threads or case.threads, "is_base": contender is case.base,
-        "is_roof": contender.roof, "runs": len(values), "calls_per_run": contender.calls,
+        "is_roof": contender.roof, "isa": contender.isa, "runs": len(values), "calls_per_run": contender.calls,
         "samples_s": values, "rounds": sorted(contender.samples),
         "median_s": time["median"], "ci95_s": time["ci95"], "min_s": min(values),
         "ratio": paired(contender.samples, case.base.samples) if case.base.samples else None,
         "percent_of_roof": None,
         "gflops": None if contender.roof and "fma" not in contender.name or not flops
         else flops / time["median"] * 1e-9,
-        "gbs": None if contender.name in ("roof_fma", "roof_roots")
+        "gbs": None if contender.name in ("roof_fma", "roof_roots", "roof_randn")
         else case.bytes / time["median"] * 1e-9,
         "setup_s": contender.setup_s, "first_call_s": contender.first_s, "note": contender.note,
         "max_error": contender.max_error,
         "relative_error": contender.max_error / contender.largest
         if contender.max_error is not None and contender.largest else contender.max_error,
     }
-    if case.roof and case.roof.samples:
-        share = paired(case.roof.samples, contender.samples)
+    roof = case.roof(contender.isa)
+    if roof and roof.samples:
+        share = paired(roof.samples, contender.samples)
         result["percent_of_roof"] = share and {
-            "median": 100 * share["median"], "ci95": [100 * share["ci95"][0], 100 * share["ci95"][1]]}
+            "median": 100 * share["median"], "ci95": [100 * share["ci95"][0], 100 * share["ci95"][1]],
+            "rounds": share["rounds"]}
     return result
 
 
@@ -68,27 +74,30 @@ def case_report(case):
     return {"name": case.name, "threads": case.threads, "title": case.title, "kind": case.kind,
             "size": list(case.size), "flops": case.flops, "flops_formula": case.flops_formula,
             "bytes": case.bytes, "bytes_formula": case.bytes_formula, "base": case.base.label,
-            "roof": case.roof and case.roof.label,
+            "roof": case.roof().label, "roof_formula": case.roof_formula,
             "contenders": [figures(case, c) for c in case.contenders if c.samples],
             "left_out": [{"label": label, "why": why} for label, why in case.left_out]}
 
 
-def targets(reports, isa):
-    """What was to be reached, of what was measured."""
+def targets(reports, wanted):
+    """What was to be reached, each with what was measured; or that nothing was, and why."""
     found = []
-    for text, name, threads, contender, what, least in {"x86-64-v4": TARGETS, "x86-64-v3": TARGETS_V3
-                                                        }.get(isa, []):
-        for report in reports:
-            if report["name"] != name or threads not in (None, report["threads"]):
-                continue
-            row = next((c for c in report["contenders"] if c["name"] == contender and
-                        c["threads"] == report["threads"]), None)
-            value = row and row["ratio" if what == "ratio" else "percent_of_roof"]
-            if value:
-                found.append({"target": text, "threads": report["threads"], "at_least": least,
-                              "unit": "x" if what == "ratio" else "%", **value,
-                              "reached": value["median"] >= least,
-                              "certain": not value["ci95"][0] <= least <= value["ci95"][1]})
+    for text, name, threads, contender, isa, what, least in wanted:
+        report = next((r for r in reports if (r["name"], r["threads"]) == (name, threads)), None)
+        row = report and next((c for c in report["contenders"] if (c["name"], c["isa"], c["threads"]) ==
+                               (contender, isa, threads)), None)
+        value = row and row["ratio" if what == "ratio" else "percent_of_roof"]
+        target = {"target": text, "threads": threads, "at_least": least,
+                  "unit": "x" if what == "ratio" else "%", "median": None, "ci95": None,
+                  "reached": None, "certain": None, "why_not": None}
+        if value:
+            target.update(median=value["median"], ci95=value["ci95"], reached=value["median"] >= least,
+                          certain=value["rounds"] >= CERTAIN and
+                          not value["ci95"][0] <= least <= value["ci95"][1])
+        else:
+            target["why_not"] = f"not measured: {name} is not in this run" if not report else \
+                "not measured, see the case"
+        found.append(target)
     return found
 
 
@@ -146,7 +155,7 @@ def rows_of(report, markdown=False):
     # A column in which nobody has anything to say, and on a terminal the rate that is not the roof's
     keep = [i for i in range(len(head)) if i < 4 or any(row[i] != "-" for row in rows)]
     if not markdown and 4 in keep and 5 in keep:
-        keep.remove(4 if report["roof"] and re.search("copy|read", report["roof"]) else 5)
+        keep.remove(4 if re.search("copy|read", report["roof"]) else 5)
     return [[row[i] for i in keep] for row in [head, *rows]]
 
 
@@ -159,11 +168,22 @@ def print_case(report, out):
         for row in rows:
             cells = [row[0].ljust(width[0])] + [c.rjust(w) for c, w in zip(row[1:], width[1:])]
             print("  ".join(cells).rstrip(), file=out)
+        for line in formulas(report, rows[0]):
+            print(f"  {line}", file=out)
     for row in report["left_out"]:
         print(f"  left out: {row['label']}: {row['why']}", file=out)
 
 
+def formulas(report, columns):
+    """What the columns of rates and of the roof stand for."""
+    return [f"{column}: {formula}" for column, formula in (
+        ("GF/s", report["flops_formula"]), ("GB/s", report["bytes_formula"]),
+        ("roof", report["roof_formula"])) if column in columns]
+
+
 def verdict(row):
+    if row["why_not"]:
+        return row["why_not"]
     return ("reached" if row["reached"] else "NOT reached") + ("" if row["certain"] else ", not certain")
 
 
@@ -172,11 +192,17 @@ def print_targets(found, out):
         print("\nwhat was to be reached", file=out)
     texts = [f"{row['target']}, {row['threads']} thread{'s' * (row['threads'] > 1)}" for row in found]
     for text, row in zip(texts, found):
-        low, high = map(digits, row["ci95"])
         print(f"  {text:<{max(map(len, texts))}} {row['at_least']:>4g}{row['unit']}  "
-              f"{digits(row['median'])}{row['unit']} [{low} - {high}]  {verdict(row)}", file=out)
-    if not all(row["certain"] for row in found):
-        print("  not certain: the interval contains the target", file=out)
+              f"{measured(row)}{verdict(row)}", file=out)
+    if any(row["certain"] is False for row in found):
+        print(f"  {NOT_CERTAIN}", file=out)
+
+
+def measured(row, space=""):
+    if row["why_not"]:
+        return ""
+    low, high = map(digits, row["ci95"])
+    return f"{digits(row['median'])}{space}{row['unit']} [{low} - {high}]  "
 
 
 # ---- Markdown ------------------------------------------------------------------------------------
@@ -210,7 +236,8 @@ def environment_text(environment):
         f"{environment['blas_core_used']}, the fastest for a product of 200x200 ({tried}; the first is what "
         "it takes as shipped).",
         f"Pinned to cores {environment['cores']} ({environment['binding']}); {environment['rounds']} "
-        f"rounds; a call of nothing takes {calls}.",
+        f"rounds, {environment['seconds']:.0f} s in all; a call of nothing takes {calls}.",
+        f"Governor of the clock: {environment['governor']}; huge pages: {environment['huge_pages']}.",
         f"Command: `{environment['command']}`.",
         *(["", "**The machine was busy: times are provisional, ratios and shares less so.**"]
           if environment["load_average_before"] > BUSY else [])]
@@ -221,8 +248,10 @@ def markdown(document):
     for report in document["cases"]:
         if report["contenders"]:
             threads = report["threads"]
+            rows = rows_of(report, markdown=True)
             lines += [f"**{report['name']}, {threads} thread{'s' * (threads > 1)}: "
-                      f"{report['title']}**", "", *table(rows_of(report, markdown=True)), ""]
+                      f"{report['title']}**", "", *table(rows), "",
+                      *(f"- {line}" for line in formulas(report, rows[0])), ""]
     left = dict.fromkeys((row["label"], row["why"], report["name"]) for report in
                          document["cases"] for row in report["left_out"])
     if left:
@@ -235,14 +264,14 @@ def markdown(document):
                               time_text(row["first_call_s"]), row["note"] or "-"])
     if len(setup) > 1:
         lines += ["**Before the first steady call, 1 thread, once each**", "", *table(setup), ""]
+    if document["wrong"]:
+        lines += ["**Wrong results**", "", *(f"- {what}" for what in document["wrong"]), ""]
     if document["targets"]:
         rows = [["what was to be reached", "threads", "at least", "measured [95 %]", ""]]
         for row in document["targets"]:
-            low, high = map(digits, row["ci95"])
             rows.append([row["target"], str(row["threads"]), f"{row['at_least']:g} {row['unit']}",
-                         f"{digits(row['median'])} {row['unit']} [{low} - {high}]",
-                         verdict(row)])
-        lines += [*table(rows), "", "Not certain: the interval contains the target.", ""]
+                         measured(row, " ").strip() or "-", verdict(row)])
+        lines += [*table(rows), "", f"{NOT_CERTAIN.capitalize()}.", ""]
     return "\n".join(lines)
 
 

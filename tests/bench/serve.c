@@ -89,6 +89,21 @@ static void end(struct slot *slot)
     *slot = (struct slot){0};
 }
 
+/* A line of JSON; what cannot be told as JSON, such as text that is not UTF-8, is a failure. Takes
+ * the object over. */
+static void answer(json_t *object)
+{
+    if (!object || json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)))
+        fputs("{\"failure\": \"the answer cannot be told as JSON\"}", stdout);
+    putchar('\n');
+    json_decref(object);
+}
+
+static void answer_failure(const char *why)
+{
+    answer(json_pack("{s:s}", "failure", why));
+}
+
 /* The largest difference from the reference, and the largest number there; -1 if there is none. A
  * NaN is the largest difference of all. */
 static int compare(struct task *task, double *difference, double *largest)
@@ -126,7 +141,7 @@ static void begin(struct slot *slot, const struct contender *contender, const si
     const int status = contender->begin(task);
     const double ready = seconds_now();
     if (status) {
-        printf("{\"failure\": \"%s\"}\n", task->failure);
+        answer_failure(task->failure);
         end(slot);
         return;
     }
@@ -135,16 +150,18 @@ static void begin(struct slot *slot, const struct contender *contender, const si
     const double called = seconds_now();
     if (contender->arrange)
         contender->arrange(task);
-    printf("{\"setup_s\": %.9g, \"first_s\": %.9g, \"per\": %zu, \"note\": \"%s\"", ready - start,
-           called - ready, task->per, task->note);
-    double difference, largest;
+    double difference = 0, largest = 0;
+    json_t *const told =
+        json_pack("{s:f, s:f, s:I, s:s}", "setup_s", ready - start, "first_s", called - ready,
+                  "per", (json_int_t)task->per, "note", task->note);
     if ((task->result || task->result_double) && compare(task, &difference, &largest) == 0) {
-        if (isnan(difference))
-            printf(", \"failure\": \"a result is not a number\"");
+        if (!isfinite(difference))
+            json_object_set_new(told, "failure", json_string("a result is not a number"));
         else
-            printf(", \"max_error\": %.9g, \"largest\": %.9g", difference, largest);
+            json_object_update_new(
+                told, json_pack("{s:f, s:f}", "max_error", difference, "largest", largest));
     }
-    puts("}");
+    answer(told);
 }
 
 static void sample(struct slot *slot, unsigned long calls)
@@ -155,7 +172,7 @@ static void sample(struct slot *slot, unsigned long calls)
     const double start = seconds_now();
     for (unsigned long i = 0; i < calls; i++)
         call(&slot->task);
-    printf("{\"seconds\": %.9g}\n", seconds_now() - start);
+    answer(json_pack("{s:f}", "seconds", seconds_now() - start));
 }
 
 static void nothing(struct task *task)
@@ -187,7 +204,7 @@ static const struct contender *find(const struct contender *contenders, size_t c
     return NULL;
 }
 
-int serve(const struct contender *contenders, size_t count, int threads, const char *about)
+int serve(const struct contender *contenders, size_t count, int threads, json_t *about)
 {
     static struct slot slots[SLOTS];
     char *line = NULL, name[64], directory[4000];
@@ -196,7 +213,9 @@ int serve(const struct contender *contenders, size_t count, int threads, const c
     unsigned long calls;
     while (getline(&line, &capacity, stdin) > 0) {
         if (strcmp(line, "about\n") == 0) {
-            printf("{%s, \"empty_call_s\": %.3g}\n", about, empty_call());
+            json_t *const told = json_copy(about);
+            json_object_set_new(told, "empty_call_s", json_real(empty_call()));
+            answer(told);
         } else if (sscanf(line, "begin %u %63s %zu %zu %3999[^\n]", &number, name, &size[0],
                           &size[1], directory) == 5 &&
                    number < SLOTS) {
@@ -204,20 +223,21 @@ int serve(const struct contender *contenders, size_t count, int threads, const c
             if (contender)
                 begin(&slots[number], contender, size, directory, threads);
             else
-                printf("{\"failure\": \"there is no contender %s\"}\n", name);
+                answer_failure("there is no such contender");
         } else if (sscanf(line, "sample %u %lu", &number, &calls) == 2 && number < SLOTS &&
                    slots[number].contender) {
             sample(&slots[number], calls);
         } else if (sscanf(line, "end %u", &number) == 1 && number < SLOTS) {
             end(&slots[number]);
-            puts("{}");
+            answer(json_object());
         } else {
-            puts("{\"failure\": \"the request was not understood\"}");
+            answer_failure("the request was not understood");
         }
         fflush(stdout);
     }
     for (size_t i = 0; i < SLOTS; i++)
         end(&slots[i]);
     free(line);
+    json_decref(about);
     return 0;
 }

@@ -3,11 +3,13 @@
  * bench.py starts the process, pinned and with its number of threads, and asks on standard input;
  * between two questions the process sleeps. Each answer is one line of JSON.
  *
- *   about                               what is measured with: compiler, libraries, instruction set
- *   begin SLOT NAME SIZE SIZE DIRECTORY makes contender NAME ready: its inputs are files of
- * DIRECTORY; tells the time for that, and of the first call, and how far that was from the
- * reference (float64, another file there) sample SLOT CALLS                   seconds for CALLS
- * calls, after a short warm-up end SLOT                            frees it
+ *   about                                 what is measured with: compiler, libraries, ...
+ *   begin SLOT NAME SIZE SIZE DIRECTORY   makes contender NAME ready
+ *   sample SLOT CALLS                     seconds for CALLS calls, after a short warm-up
+ *   end SLOT                              frees it
+ *
+ * What `begin` makes ready has its inputs in files of DIRECTORY; it tells the time for that and of
+ * the first call, and how far the result was from the reference (float64, another file there).
  *
  * The loop around the calls is here, in C, and the clock stands outside of it: a call costs an
  * indirect jump, a nanosecond. A call that uses threads ends when the last of them is done, so its
@@ -16,6 +18,7 @@
 #ifndef BENCH_SERVE_H
 #define BENCH_SERVE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -57,8 +60,9 @@ void *task_file(struct task *task, const char *name, size_t *bytes);
 /* Writes task->failure and returns -1. */
 __attribute__((format(printf, 2, 3))) int task_fail(struct task *task, const char *format, ...);
 
-/* Answers until standard input ends. about: members of a JSON object. The exit status. */
-int serve(const struct contender *contenders, size_t count, int threads, const char *about);
+/* Answers until standard input ends. about: what is measured with, an object that is taken over.
+ * The exit status. */
+int serve(const struct contender *contenders, size_t count, int threads, json_t *about);
 
 double seconds_now(void);
 

@@ -62,7 +62,7 @@ ninja -C "$build" --quiet
 
 if [ $# -gt 0 ]; then exec meson test -C "$build" --print-errorlogs --timeout-multiplier 10 "$@"; fi
 export CK_TIMEOUT_MULTIPLIER=4 # Check has timeouts of its own
-meson test -C "$build" --print-errorlogs --timeout-multiplier 10 kernels cnn data gil advice
+meson test -C "$build" --print-errorlogs --timeout-multiplier 10 kernels kernels_random cnn data gil advice
 
 printf '#!/bin/sh\nexec %s %s/tests/data_numbers "$@"\n' "$emulate" "$build" >"$build/data_numbers.sh"
 chmod +x "$build/data_numbers.sh"

@@ -138,14 +138,18 @@ class Report(Scratch):
             self.check_members(case, CASE)
             rows = case["contenders"]
             base = [row for row in rows if row["is_base"]]
-            roof = [row for row in rows if row["is_roof"]]
+            roofs = {row["label"]: row for row in rows if row["is_roof"]}
             self.assertEqual(len(base), 1)
-            self.assertEqual(len(roof), 0 if case["name"] == "randn" else 1)
+            self.assertEqual(len(roofs), {"randn": 0, "image_4k": 2}.get(case["name"], 1))
             self.assertEqual(base[0]["ratio"]["median"], 1)
             self.assertEqual(len({row["label"] for row in rows}), len(rows))
             for row in rows:
                 with self.subTest(case["name"], contender=row["label"]):
-                    self.check_contender(row, case, base[0], roof[0] if roof else None)
+                    self.check_contender(row, case, base[0], roofs[row["roof"]] if roofs else None)
+                    if case["name"] == "image_4k":
+                        alone = row["name"] in ("image_edges_given", "roof_copy")
+                        self.assertEqual(row["roof"], "roof: copy the image" if alone else
+                                         "roof: read, then copy")
 
     def test_all_cases_on_one_thread(self):
         page, data = self.scratch / "page.md", self.scratch / "data.json"

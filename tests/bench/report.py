@@ -47,7 +47,7 @@ def figures(case, contender):
         "samples_s": values, "rounds": sorted(contender.samples),
         "median_s": time["median"], "ci95_s": time["ci95"], "min_s": min(values),
         "ratio": paired(contender.samples, case.base.samples) if case.base.samples else None,
-        "percent_of_roof": None,
+        "percent_of_roof": None, "roof": None,
         "gflops": None if contender.roof and "fma" not in contender.name or not flops
         else flops / time["median"] * 1e-9,
         "gbs": None if contender.name in ("roof_fma", "roof_roots")
@@ -57,8 +57,10 @@ def figures(case, contender):
         "relative_error": contender.max_error / contender.largest
         if contender.max_error is not None and contender.largest else contender.max_error,
     }
-    if case.roof and case.roof.samples:
-        share = paired(case.roof.samples, contender.samples)
+    roof = case.roof_of(contender)
+    if roof and roof.samples:
+        result["roof"] = roof.label
+        share = paired(roof.samples, contender.samples)
         result["percent_of_roof"] = share and {
             "median": 100 * share["median"], "ci95": [100 * share["ci95"][0], 100 * share["ci95"][1]]}
     return result

@@ -510,6 +510,12 @@ int main(int argc, char **argv)
         fputs("usage: bench_ours THREADS | bench_ours KIND SIZE SIZE DIRECTORY\n", stderr);
         return 2;
     }
+    const char *const isa = getenv("FORKJOIN_ISA");
+    struct error error;
+    if (isa && *isa && kernels_use_isa(isa, &error)) {
+        printf("{\"failure\": \"FORKJOIN_ISA: %s\"}\n", error.message);
+        return 2;
+    }
     char about[500];
 #if defined __clang__
     const char *const compiler = "clang " __clang_version__;

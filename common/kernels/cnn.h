@@ -65,7 +65,7 @@ enum { CNN_LANES = 16 };
 struct cnn_packed {
     _Alignas(64) float conv1[3][3][1][CNN_LANES]; /* [row][column][channel in][channel out] */
     float conv2[CNN_CHANNELS2 / CNN_LANES][3][3][CNN_CHANNELS1][CNN_LANES];
-    float fc[CNN_FEATURES][CNN_LANES]; /* features: [row][column][channel]; classes, then zeros */
+    float fc[CNN_CLASSES][CNN_FEATURES]; /* features: [row][column][channel] */
 };
 void cnn_pack(struct cnn_packed *packed, const struct cnn_weights *weights);
 

@@ -7,10 +7,14 @@
  *       u = P[y+1][x+1] - P[y][x]    v = P[y][x+1] - P[y+1][x]
  *   gx = u + v and gy = u - v, so gx^2 + gy^2 = 2 (u^2 + v^2): 15 operations for each pixel
  *   instead of 57. The mean cancels in u and v, and 1 / std is one common factor.
- * - Less memory traffic. Each pixel is read once for the mean and once for the filters; only six
- *   rows of a strip of columns are kept between, and they stay in the first-level cache.
- * - Whole vectors. Rows are worked on in blocks of LANES pixels. A rest is not done one by one:
- *   the last block starts earlier and does a few pixels again.
+ * - Nothing is kept in memory. A block, LANES columns, is walked down, and what a row needs of the
+ *   rows above it stays in registers. Only pixels are read, and only edges written, once each.
+ *   What is left is close to what the square roots alone take.
+ * - The memory is never idle. A walk down takes a cache line from each row, which no processor
+ *   guesses; so lines are asked for by prefetches, also those that are about to be overwritten. A
+ *   band of rows at a time: the next block finds the lines that two blocks share.
+ * - Whole vectors. A rest of columns is not done one by one: the last block starts earlier and does
+ *   a few columns again.
  */
 #include "common/kernels/isa.h"
 #include "common/kernels/kernels.h"
@@ -92,90 +96,143 @@ int ONCE(image_edges_naive)(float *edges, const float *image, float *scratch, si
 
 /* The fused filters. */
 
-#define LANES      16  /* pixels to a block: one vector of AVX-512, two of AVX2 */
-#define STRIP      512 /* columns of edges done together */
-#define STRIP_ROWS (STRIP + LANES)
+/* Pixels to a block: a vector of them in one register. */
+#if defined __AVX512F__
+    #define LANES 16
+#elif defined __AVX2__
+    #define LANES 8
+#else
+    #define LANES 4
+#endif
+
+#define BAND  24  /* rows of edges to a walk down: so many cache lines have room side by side */
+#define AHEAD 256 /* bytes; the block that is so far on comes four or more walks later */
 
 /* Where the block at `at` really starts, so that it ends within n columns. */
-INLINED size_t block_start(size_t at, size_t n, size_t block)
+INLINED size_t block_start(size_t at, size_t n)
 {
-    return at + block <= n ? at : n - block;
+    return at + LANES <= n ? at : n - LANES;
 }
 
-/* out[n]: [1 3 3 1] along a row image[n+3], of which the mean is taken away first. */
-INLINED void filter_across(float *restrict out, const float *restrict image, float mean,
-                           float scale, size_t n)
+/* Normalising, and the factor that is left of the filters. */
+struct normal {
+    float mean, scale, shift; /* shift: mean * scale */
+};
+
+/* Of a pixel and of a difference between two sums of pixels; together they make it
+ * (x - mean) * scale. An FMA does both at once, and rounds once: with two roundings the mean must
+ * be subtracted first, or a large one would leave nothing but rounding. */
+#if defined __FP_FAST_FMAF || defined __FMA__ || defined __ARM_FEATURE_FMA
+INLINED float normal_pixel(float x, struct normal normal)
 {
-    for (size_t block = 0; block < n; block += LANES) {
-        const size_t x = block_start(block, n, LANES);
-        const float *const in = image + x;
+    return x * normal.scale - normal.shift;
+}
+
+INLINED float normal_difference(float difference, struct normal normal)
+{
+    (void)normal;
+    return difference;
+}
+#else
+INLINED float normal_pixel(float x, struct normal normal)
+{
+    return x - normal.mean;
+}
+
+INLINED float normal_difference(float difference, struct normal normal)
+{
+    return difference * normal.scale;
+}
+#endif
+
+INLINED float binomial(float a, float b, float c, float d)
+{
+    return (a + d) + 3 * (b + c);
+}
+
+/* The row in[LANES+4], filtered across: LANES places from the first on, and from the second on.
+ * So most places are computed twice, which is less than to write them to memory and to read them
+ * again one further right. */
+INLINED void filter_across(float *restrict first, float *restrict second, const float *restrict in,
+                           struct normal normal)
+{
 #pragma omp simd
-        for (size_t i = 0; i < LANES; i++)
-            out[x + i] = scale * ((in[i] - mean) + (in[i + 3] - mean)) +
-                         3 * scale * ((in[i + 1] - mean) + (in[i + 2] - mean));
+    for (size_t i = 0; i < LANES; i++) {
+        const float a = normal_pixel(in[i], normal), b = normal_pixel(in[i + 1], normal);
+        const float c = normal_pixel(in[i + 2], normal), d = normal_pixel(in[i + 3], normal);
+        const float e = normal_pixel(in[i + 4], normal);
+        first[i] = binomial(a, b, c, d);
+        second[i] = binomial(b, c, d, e);
     }
 }
 
-/* out[n]: [1 3 3 1] down the columns of four rows. */
-INLINED void filter_down(float *restrict out, const float *restrict row0,
-                         const float *restrict row1, const float *restrict row2,
-                         const float *restrict row3, size_t n)
+/* A row of P from the last four rows, filtered down; then the oldest of them is forgotten. */
+INLINED void filter_down(float *restrict p, float (*restrict rows)[LANES])
 {
-    for (size_t block = 0; block < n; block += LANES) {
-        const size_t x = block_start(block, n, LANES);
 #pragma omp simd
-        for (size_t i = x; i < x + LANES; i++)
-            out[i] = (row0[i] + row3[i]) + 3 * (row1[i] + row2[i]);
+    for (size_t i = 0; i < LANES; i++) {
+        p[i] = binomial(rows[0][i], rows[1][i], rows[2][i], rows[3][i]);
+        rows[0][i] = rows[1][i];
+        rows[1][i] = rows[2][i];
+        rows[2][i] = rows[3][i];
     }
 }
 
-/* edges[n] from two rows of P[n+1]. */
-INLINED void magnitude(float *restrict edges, const float *restrict upper,
-                       const float *restrict lower, size_t n)
+/* A block of columns, so many rows of edges down. */
+INLINED void block_edges(float *restrict edges, const float *restrict image, struct normal normal,
+                         size_t rows, size_t image_width, size_t edges_width)
 {
-    for (size_t block = 0; block < n; block += LANES) {
-        const size_t x = block_start(block, n, LANES);
+    float first[4][LANES], second[4][LANES]; /* filtered across, the newest row last */
+    float upper[2][LANES], lower[2][LANES];  /* rows of P: [0] goes with first, [1] with second */
+
+    for (size_t y = 0; y < 4; y++)
+        filter_across(first[y], second[y], image + y * image_width, normal);
+    filter_down(upper[0], first);
+    filter_down(upper[1], second);
+    for (size_t y = 0; y < rows; y++) {
+        const float *const in = image + (y + 4) * image_width;
+        float *const out = edges + y * edges_width;
+        prefetch(in, AHEAD, 64);
+        prefetch(out, AHEAD, 64);
+        filter_across(first[3], second[3], in, normal);
+        filter_down(lower[0], first);
+        filter_down(lower[1], second);
 #pragma omp simd
-        for (size_t i = x; i < x + LANES; i++) {
-            const float u = lower[i + 1] - upper[i], v = upper[i + 1] - lower[i];
-            edges[i] = sqrtf(u * u + v * v);
+        for (size_t i = 0; i < LANES; i++) {
+            const float u = normal_difference(lower[1][i] - upper[0][i], normal);
+            const float v = normal_difference(upper[1][i] - lower[0][i], normal);
+            out[i] = sqrtf(u * u + v * v);
+            upper[0][i] = lower[0][i];
+            upper[1][i] = lower[1][i];
         }
     }
 }
 
-/* A strip of n columns of edges, at least LANES and at most STRIP, and all its rows. */
-INLINED void strip_edges(float *restrict edges, const float *restrict image, float mean,
-                         float scale, size_t height, size_t image_width, size_t edges_width,
-                         size_t n)
+/* At least LANES columns of edges: a band of rows, block by block, then the next band. */
+INLINED void wide_edges(float *restrict edges, const float *restrict image, struct normal normal,
+                        size_t rows, size_t columns, size_t image_width)
 {
-    _Alignas(64) float across[4][STRIP_ROWS]; /* of the image's rows y-3 .. y; y is in y % 4 */
-    _Alignas(64) float p[2][STRIP_ROWS];      /* rows of P, the newest in y % 2 */
-
-    for (size_t y = 0; y < height; y++) {
-        filter_across(across[y % 4], image + y * image_width, mean, scale, n + 1);
-        if (y >= 3)
-            filter_down(p[y % 2], across[(y - 3) % 4], across[(y - 2) % 4], across[(y - 1) % 4],
-                        across[y % 4], n + 1);
-        if (y >= 4)
-            magnitude(edges + (y - 4) * edges_width, p[(y - 1) % 2], p[y % 2], n);
-    }
+    for (size_t y = 0; y < rows; y += BAND)
+        for (size_t block = 0; block < columns; block += LANES) {
+            const size_t x = block_start(block, columns);
+            block_edges(edges + y * columns + x, image + y * image_width + x, normal,
+                        rows - y < BAND ? rows - y : BAND, image_width, columns);
+        }
 }
 
 /* An image too narrow for a block goes through a wider one, a band of rows at a time. */
-#define BAND 32
-
-INLINED void narrow_edges(float *restrict edges, const float *restrict image, float mean,
-                          float scale, size_t height, size_t width)
+INLINED void narrow_edges(float *restrict edges, const float *restrict image, struct normal normal,
+                          size_t rows, size_t columns)
 {
-    float wide[BAND][LANES + 4] = {0}, wide_edges[BAND - 4][LANES];
-    const size_t columns = width - 4;
+    const size_t width = columns + 4;
+    float wide[BAND + 4][LANES + 4] = {{0}}, wide_edges[BAND][LANES];
 
-    for (size_t y = 0; y < height - 4; y += BAND - 4) {
-        const size_t rows = height - y < BAND ? height - y : BAND;
-        for (size_t i = 0; i < rows; i++)
+    for (size_t y = 0; y < rows; y += BAND) {
+        const size_t n = rows - y < BAND ? rows - y : BAND;
+        for (size_t i = 0; i < n + 4; i++)
             memcpy(wide[i], image + (y + i) * width, width * sizeof *image);
-        strip_edges(wide_edges[0], wide[0], mean, scale, rows, LANES + 4, LANES, LANES);
-        for (size_t i = 0; i < rows - 4; i++)
+        block_edges(wide_edges[0], wide[0], normal, n, LANES + 4, LANES);
+        for (size_t i = 0; i < n; i++)
             memcpy(edges + (y + i) * columns, wide_edges[i], columns * sizeof *edges);
     }
 }
@@ -184,18 +241,13 @@ INLINED void narrow_edges(float *restrict edges, const float *restrict image, fl
 INLINED void filter_image(float *edges, const float *image, double mean, double std, size_t height,
                           size_t width)
 {
-    const float pivot = (float)mean, scale = (float)(sqrt(2) / 16 / (std + 1e-8));
-    const size_t columns = width - 4;
-    if (columns < LANES) {
-        narrow_edges(edges, image, pivot, scale, height, width);
-        return;
-    }
-    /* Strips of equal width; the last one starts earlier, as the last block of a row does. */
-    const size_t strips = (columns + STRIP - 1) / STRIP, n = (columns + strips - 1) / strips;
-    for (size_t strip = 0; strip < strips; strip++) {
-        const size_t x = block_start(strip * n, columns, n);
-        strip_edges(edges + x, image + x, pivot, scale, height, width, columns, n);
-    }
+    /* Where all pixels are equal there are no edges; x * scale might not even be finite. */
+    const double scale = std == 0 ? 0 : sqrt(2) / 16 / (std + 1e-8);
+    const struct normal normal = {(float)mean, (float)scale, (float)(mean * scale)};
+    if (width - 4 < LANES)
+        narrow_edges(edges, image, normal, height - 4, width - 4);
+    else
+        wide_edges(edges, image, normal, height - 4, width - 4, width);
 }
 
 INLINED void fused_edges(float *edges, const float *image, size_t height, size_t width)

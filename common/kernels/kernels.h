@@ -91,7 +91,8 @@ int image_edges_naive(float *edges, const float *image, float *scratch, size_t h
  * same bits wherever it lies in memory. */
 int image_edges(float *edges, const float *image, size_t height, size_t width, struct error *error);
 
-/* The same when the image's mean and standard deviation are known: the filters alone. */
+/* The same when the image's mean and standard deviation are known: the filters alone. A deviation
+ * of 0 says that all pixels are equal. */
 int image_edges_given(float *edges, const float *image, double mean, double std, size_t height,
                       size_t width, struct error *error);
 

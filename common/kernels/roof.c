@@ -86,12 +86,15 @@ void EACH_ISA(square_roots)(float *restrict roots, const float *restrict x, size
         roots[i] = sqrtf(x[i]);
 }
 
-/* In pieces, each after a prefetch of what follows: a plain loop would be turned into memcpy. */
+/* In pieces, each after a prefetch of what follows: a plain loop would be turned into memcpy. What
+ * is overwritten is fetched ahead as well: stores wait for their lines, and the few that can wait
+ * at a time would leave the memory idle. */
 void EACH_ISA(copy_all)(float *restrict copy, const float *restrict x, size_t n)
 {
     const size_t whole = n - n % LANES;
     for (size_t i = 0; i < whole; i += LANES) {
         prefetch(x + i, PAGE, LANES * sizeof *x);
+        prefetch(copy + i, PAGE, LANES * sizeof *x);
 #pragma omp simd
         for (size_t lane = 0; lane < LANES; lane++)
             copy[i + lane] = x[i + lane];

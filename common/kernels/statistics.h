@@ -15,6 +15,7 @@
 
 #define STATISTICS_LANES 64
 #define STATISTICS_CHUNK 2048
+#define STATISTICS_AHEAD 4096              /* bytes */
 #define STATISTICS_BLOCK ((size_t)1 << 18) /* that does not look at the values before it */
 
 struct statistics {
@@ -42,6 +43,7 @@ INLINED double lanes_total(const float *lanes)
 #pragma omp simd
     for (size_t lane = 0; lane < STATISTICS_LANES / 2; lane++)
         totals[lane] = (double)lanes[lane] + (double)lanes[lane + STATISTICS_LANES / 2];
+#pragma GCC unroll 5
     for (size_t half = STATISTICS_LANES / 4; half > 0; half /= 2)
         for (size_t lane = 0; lane < half; lane++)
             totals[lane] += totals[lane + half];
@@ -53,8 +55,10 @@ INLINED struct statistics chunk_statistics(const float *x, size_t n, float pivot
 {
     struct lane_sums sums = {0};
     const size_t whole = n - n % STATISTICS_LANES;
-    for (size_t i = 0; i < whole; i += STATISTICS_LANES)
+    for (size_t i = 0; i < whole; i += STATISTICS_LANES) {
+        prefetch(x + i, STATISTICS_AHEAD, STATISTICS_LANES * sizeof *x);
         add_to_lanes(&sums, x + i, pivot);
+    }
 
     if (whole < n) { /* the rest, filled up with pixels whose distance is 0 */
         float rest[STATISTICS_LANES];

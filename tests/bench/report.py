@@ -51,7 +51,7 @@ def figures(case, contender):
         "samples_s": values, "rounds": sorted(contender.samples),
         "median_s": time["median"], "ci95_s": time["ci95"], "min_s": min(values),
         "ratio": paired(contender.samples, case.base.samples) if case.base.samples else None,
-        "percent_of_roof": None,
+        "percent_of_roof": None, "roof": None,
         "gflops": None if contender.roof and "fma" not in contender.name or not flops
         else flops / time["median"] * 1e-9,
         "gbs": None if contender.name in ("roof_fma", "roof_roots", "roof_randn")
@@ -61,8 +61,9 @@ def figures(case, contender):
         "relative_error": contender.max_error / contender.largest
         if contender.max_error is not None and contender.largest else contender.max_error,
     }
-    roof = case.roof(contender.isa)
+    roof = case.roof(contender)
     if roof and roof.samples:
+        result["roof"] = roof.label
         share = paired(roof.samples, contender.samples)
         result["percent_of_roof"] = share and {
             "median": 100 * share["median"], "ci95": [100 * share["ci95"][0], 100 * share["ci95"][1]],
@@ -74,7 +75,7 @@ def case_report(case):
     return {"name": case.name, "threads": case.threads, "title": case.title, "kind": case.kind,
             "size": list(case.size), "flops": case.flops, "flops_formula": case.flops_formula,
             "bytes": case.bytes, "bytes_formula": case.bytes_formula, "base": case.base.label,
-            "roof": case.roof().label, "roof_formula": case.roof_formula,
+            "roof": case.roof(case.base).label, "roof_formula": case.roof_formula,
             "contenders": [figures(case, c) for c in case.contenders if c.samples],
             "left_out": [{"label": label, "why": why} for label, why in case.left_out]}
 

@@ -4,12 +4,14 @@
 Usage: python3 tests/test_docs.py BUILD_ROOT SOURCE_ROOT
 
 Takes every line of a fenced block that begins with ./run, variables before it or not, and runs it as
-written, in an empty directory and with one repeat; and looks up every relative link of every page.
+written, in an empty directory and with one repeat; likewise those that begin with python3 and a
+notebook.py, where there is a Python with NumPy; and looks up every relative link of every page.
 
 No page has C of its own: it names the file and the regions (a block {source}, see
 docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
 must be shown so by a page, must run, and what it prints must stand on that page, or be put there
-when the site is made (a block {output}).
+when the site is made (a block {output}). Each program of docs/errata must be shown by a page, with
+its output; and end with the error that its first line names, or with none.
 """
 import json
 import os
@@ -19,7 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from test_chapters import write_png
+from test_chapters import python_with_numpy, write_png
 
 BUILD, SOURCE = (Path(argument).resolve() for argument in sys.argv[1:3])
 sys.path.insert(0, str(SOURCE / "docs" / "site"))
@@ -40,7 +42,8 @@ def fences(text):
 def commands(text):
     for info, block in fences(text):
         for line in block.splitlines():
-            if info != "{source}" and re.match(r"([A-Z_]+=\S+ )*\./run(\s|$)", line):
+            if info != "{source}" and re.match(r"([A-Z_]+=\S+ )*(\./run(\s|$)|python3 chapters/)",
+                                               line):
                 yield line.split("#")[0].strip()
 
 
@@ -93,6 +96,27 @@ def check_example(file, pages):
     return f"no page shows it with its output: {result.stdout}" if pages else "no page shows it"
 
 
+def check_erratum(file, python):
+    """What it prints depends on the machine, but not with which error it ends."""
+    name = f"docs/errata/{file.name}"
+    texts = [page.read_text() for page in PAGES]
+    if not any([name] in regions.blocks(text, "source")
+               and [f"python3 {name}"] in regions.blocks(text, "output") for text in texts):
+        return "no page shows it and its output"
+    if not python:
+        return ""
+    errors = re.match(r"# Ends with: (.*)\n", file.read_text())
+    result = subprocess.run([python, name], cwd=SOURCE, stdin=subprocess.DEVNULL, text=True,
+                            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                            capture_output=True, timeout=LIMIT, check=False)
+    last = (result.stderr.strip().splitlines() or [""])[-1].partition(":")[0].split(".")[-1]
+    if not errors:
+        good = result.returncode == 0 and result.stdout and not result.stderr
+    else:
+        good = result.returncode == 1 and last in errors[1].split(", ")
+    return "" if good else f"status {result.returncode}\n{result.stdout}\n{result.stderr}"
+
+
 def wrong_options():
     """docs/command_line.md has the options that --help calls common to all chapters."""
     program = next(BUILD.glob("chapters/01_*/pool_map"))
@@ -103,9 +127,10 @@ def wrong_options():
     return common ^ set(re.findall(r"(?<![\w-])--[a-z-]+", cells))
 
 
-def run(command, home):
-    chapter = re.search(r"\./run \d", command)
+def run(command, home, python):
+    chapter = re.search(r"\./run \d|python3 chapters/", command)
     command = command.replace("./run", str(SOURCE / "run"), 1).replace("~", str(home))
+    command = command.replace("python3 chapters/", f"{python} {SOURCE}/chapters/", 1)
     environment = {**os.environ, "HOME": str(home), "FORKJOIN_BUILD": str(BUILD)}
     words = ["env", *command.split(), *(["--repeats", "1"] if chapter else [])]
     return subprocess.run(words, cwd=home, env=environment, stdin=subprocess.DEVNULL,
@@ -114,7 +139,7 @@ def run(command, home):
 
 def main():
     passed = failed = skipped = 0
-    compiled = compiled_files()
+    compiled, python = compiled_files(), python_with_numpy()
     showing = {file: [] for file in sorted(SOURCE.glob("docs/examples/*.c"))}
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
@@ -139,7 +164,11 @@ def main():
                     print(f"skipped {command}: {LEFT_OUT.get(command, LEFT_OUT_BENCH)}")
                     skipped += 1
                     continue
-                result = run(command, home)
+                if command.startswith("python3 ") and not python:
+                    print(f"skipped {command}: there is no Python with NumPy")
+                    skipped += 1
+                    continue
+                result = run(command, home, python)
                 if result.returncode == 2 and "none of the instruction sets" in result.stderr:
                     print(f"skipped {command}: this machine cannot do that")
                     skipped += 1
@@ -155,6 +184,13 @@ def main():
         print(f"FAILED docs/command_line.md and --help differ: {', '.join(sorted(options))}")
     for file, pages in showing.items():
         wrong = check_example(file, pages)
+        passed, failed = passed + (not wrong), failed + bool(wrong)
+        print(f"FAILED {file.name}: {wrong}" if wrong else f"ok      {file.name}")
+    if not python:
+        print("skipped docs/errata: shown, but not run, since there is no Python with NumPy")
+        skipped += 1
+    for file in sorted(SOURCE.glob("docs/errata/*.py")):
+        wrong = check_erratum(file, python)
         passed, failed = passed + (not wrong), failed + bool(wrong)
         print(f"FAILED {file.name}: {wrong}" if wrong else f"ok      {file.name}")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")

@@ -90,6 +90,7 @@ def python():
 
 
 PYTHON, PYTHON_NAME = python()
+LESSON_PY = ROOT / "common" / "lesson" / "lesson.py"  # what every notebook.py imports
 
 
 def program_of(command):
@@ -137,7 +138,8 @@ def made_by(make, command):
     """{"made", "where"}: make(command), now or when the command's program last changed."""
     where = machine() + (f", {PYTHON_NAME}" if command.startswith("python3 ") else "")
     about = f"{make.__name__}\n{command}\n{where}"
-    key = hashlib.sha256(program_of(command).read_bytes() + about.encode()).hexdigest()
+    decides = program_of(command).read_bytes() + LESSON_PY.read_bytes() + about.encode()
+    key = hashlib.sha256(decides).hexdigest()
     kept = BUILD / "docs" / "outputs" / f"{key[:32]}.json"
     try:
         output = json.loads(kept.read_text())

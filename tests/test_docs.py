@@ -58,7 +58,7 @@ def compiled_files():
     with open(BUILD / "compile_commands.json") as file:
         commands = json.load(file)
     return {(Path(command["directory"]) / command["file"]).resolve() for command in commands
-            } | set(SOURCE.glob("common/*.h")) | set(SOURCE.glob("common/*/*.h"))
+            } | {*SOURCE.glob("common/**/*.h"), *SOURCE.glob("chapters/*/*.h")}
 
 
 def wrong_regions(text, compiled):

@@ -4,7 +4,8 @@
 Usage: python3 tests/test_schema.py BUILD_ROOT SOURCE_ROOT
 
 Every chapter writes reports with small sizes and with as many kinds of rows as it has; each must
-be valid. And the schema must be one, and refuse reports that are broken in one place.
+be valid. And the schema must be one, and refuse reports that are broken in one place. The program that
+docs/json.md shows reads a report.
 
 It needs a Python with jsonschema (Debian: python3-jsonschema). Where there is none it is skipped,
 which it says, with exit status 77.
@@ -152,6 +153,12 @@ def main():
             judge(what, fault(changed))
         else:
             judge(f"refused: {what}", "" if fault(changed) else "the schema allows it")
+    example = subprocess.run([sys.executable, source / "docs" / "examples" / "best_speedup.py"],
+                             input=json.dumps(good), capture_output=True, text=True, check=False)
+    lines = example.stdout.splitlines()
+    modes = dict.fromkeys(run["mode"] for run in good["runs"])
+    judge("best_speedup.py", "" if example.returncode == 0 and len(lines) == 1 + len(modes)
+          else f"status {example.returncode}: {example.stdout}{example.stderr}")
     print(f"{passed} passed, {failed} failed")
     return failed != 0
 

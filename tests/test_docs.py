@@ -11,7 +11,8 @@ No page has C of its own: it names the file and the regions (a block {source}, s
 docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
 must be shown so by a page, must run, and what it prints must stand on that page, or be put there
 when the site is made (a block {output}). Each program of docs/errata must be shown by a page, with
-its output; and end with the error that its first line names, or with none.
+its output; and end with the error that its first line names, or with none. And the rooms of common/
+include only whom they may.
 """
 import json
 import os
@@ -117,6 +118,20 @@ def check_erratum(file, python):
     return "" if good else f"status {result.returncode}\n{result.stdout}\n{result.stderr}"
 
 
+ROOMS = {"data": {"data"}, "parallel": {"parallel"}, "kernels": {"kernels"},
+         "lesson": {"lesson", "data", "parallel", "kernels"}}
+
+
+def wrong_arrows():
+    """Includes of common/ that docs/maintainers.md's picture of the rooms does not allow."""
+    for room, allowed in ROOMS.items():
+        for file in sorted(SOURCE.glob(f"common/{room}/**/*.[ch]")):
+            for path in re.findall(r'^#include "([^"]+)"', file.read_text(), re.M):
+                used = re.match(r"(?:common/)?(\w+)/", path)
+                if used and used[1] not in allowed:
+                    yield f"{file.relative_to(SOURCE)} includes {path}"
+
+
 def wrong_options():
     """docs/command_line.md has the options that --help calls common to all chapters."""
     program = next(BUILD.glob("chapters/01_*/pool_map"))
@@ -178,6 +193,10 @@ def main():
                 print(f"{'ok     ' if good else 'FAILED '} {command}")
                 if not good:
                     print(result.stdout[-2000:], result.stderr[-2000:], sep="\n")
+    arrows = list(wrong_arrows())
+    passed, failed = passed + (not arrows), failed + len(arrows)
+    for arrow in arrows:
+        print(f"FAILED {arrow}")
     options = wrong_options()
     passed, failed = passed + (not options), failed + bool(options)
     if options:

@@ -174,8 +174,11 @@ class Made(SphinxDirective):
 
 class Output(Made):
     def run(self):
-        _, text, caption = self.made(run_to_text)
-        return captioned(caption, text, "none", "output")
+        command, text, caption = self.made(run_to_text)
+        blocks = captioned(caption, text, "none", "output")
+        if command.startswith("python3 docs/errata/"):
+            blocks[0]["classes"].append("errata")
+        return blocks
 
 
 class Chart(Made):

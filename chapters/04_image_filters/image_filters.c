@@ -237,6 +237,8 @@ int main(int argc, char **argv)
     work.fused = true;
     lesson_measure(lesson, &filters);
     save(lesson, &work);
+    lesson_chart_picture(lesson, "the first picture", work.pixels, work.height[0], work.width[0]);
+    lesson_chart_picture(lesson, "its edges", work.edges, work.height[0] - 4, work.width[0] - 4);
     if (output)
         write_edges(lesson, &work, output);
     picture_set_free(&work.set);

@@ -30,6 +30,47 @@ double lesson_karp_flatt(double speedup, double cores)
     return cores > 1.0 ? (1.0 / speedup - 1.0 / cores) / (1.0 - 1.0 / cores) : NAN;
 }
 
+struct lesson_scaling lesson_amdahl_fit(const double *cores, const double *speedups, size_t count)
+{
+    const struct lesson_scaling none = {NAN, NAN};
+    double x_mean = 0.0, y_mean = 0.0, xx = 0.0, xy = 0.0;
+    for (size_t i = 0; i < count; i++) {
+        if (!(speedups[i] > 0.0))
+            return none;
+        x_mean += 1.0 / cores[i] / (double)count;
+        y_mean += 1.0 / speedups[i] / (double)count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        xx += (1.0 / cores[i] - x_mean) * (1.0 / cores[i] - x_mean);
+        xy += (1.0 / cores[i] - x_mean) * (1.0 / speedups[i] - y_mean);
+    }
+    if (xx < 1e-9)
+        return none;
+    /* 1 / speedup = stays + shared / cores, neither below 0 */
+    double shared = fmax(xy / xx, 0.0), stays = y_mean - shared * x_mean;
+    if (stays < 0.0) {
+        stays = 0.0;
+        shared = y_mean / x_mean;
+    }
+    return (struct lesson_scaling){.one_core = 1.0 / (stays + shared),
+                                   .serial = stays / (stays + shared)};
+}
+
+struct lesson_scaling lesson_fit_rows(const struct lesson_results *results, const char *name,
+                                      int cores)
+{
+    double each[POOL_MAX_WORKERS], speedups[POOL_MAX_WORKERS];
+    size_t count = 0;
+    for (size_t i = 1; i < results->count && count < POOL_MAX_WORKERS; i++) {
+        const struct lesson_figures *figures = &results->figures[i];
+        if (strcmp(figures->name, name) != 0 || figures->workers > cores)
+            continue;
+        each[count] = figures->workers;
+        speedups[count++] = figures->speedup;
+    }
+    return lesson_amdahl_fit(each, speedups, count);
+}
+
 double lesson_break_even_work(double overhead, double parallel)
 {
     return parallel > 1.0 ? overhead / (1.0 - 1.0 / parallel) : NAN;
@@ -72,7 +113,7 @@ static const struct lesson_figures *row(const struct lesson_results *results, en
 }
 
 /* The most workers that have a core each; or the fewest there are. */
-static int chosen_workers(const struct lesson_results *results, int cores)
+int lesson_chosen_workers(const struct lesson_results *results, int cores)
 {
     int chosen = 0;
     for (size_t i = 1; i < results->count; i++) {
@@ -111,7 +152,7 @@ struct lesson_evidence lesson_evidence(const struct lesson *lesson,
                                        const struct lesson_results *results)
 {
     const struct lesson_figures *sequential = &results->figures[0];
-    const int cores = lesson->machine.cores, workers = chosen_workers(results, cores);
+    const int cores = lesson->machine.cores, workers = lesson_chosen_workers(results, cores);
     const double tasks = (double)sequential->tasks;
     struct lesson_evidence evidence = {
         .tasks = sequential->tasks,

@@ -54,6 +54,18 @@ double lesson_amdahl(double serial, double cores);
  * speedup is greater than cores; above 1: it is below 1. (Karp and Flatt, CACM 33(5), 1990.) */
 double lesson_karp_flatt(double speedup, double cores);
 
+/* Amdahl's law as it fits several measured speedups best: least squares of 1 / speedup, which is a
+ * straight line over 1 / cores. Without two different numbers of cores nothing can be fitted: NAN.
+ */
+struct lesson_scaling lesson_amdahl_fit(const double *cores, const double *speedups, size_t count);
+
+/* The same for the rows with this name (of lesson_figures) that have a core for each worker. */
+struct lesson_scaling lesson_fit_rows(const struct lesson_results *results, const char *name,
+                                      int cores);
+
+/* The number of workers that evidence is about: see above. */
+int lesson_chosen_workers(const struct lesson_results *results, int cores);
+
 /* From how much work in a task on it pays to hand it over, where each is done by one of `parallel`
  * hands, for so much overhead: w - w / parallel > overhead. NAN for one hand. */
 double lesson_break_even_work(double overhead, double parallel);

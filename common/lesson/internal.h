@@ -2,12 +2,13 @@
  *
  * A lesson runs through five stations, a file each: the environment the libraries want
  * (environment.c), the command line (options.c), the machine (machine.c), the measurement
- * (measure.c, on the arrays of arrays.c), the report (report.c, why.c, output.c). python.c stands
- * beside them.
+ * (measure.c, on the arrays of arrays.c), the report (report.c, why.c, output.c; charts.h).
+ * python.c stands beside them, and child.c under it.
  */
 #ifndef LESSON_INTERNAL_H
 #define LESSON_INTERNAL_H
 
+#include "common/lesson/charts.h"
 #include "common/lesson/lesson.h"
 #include <sched.h>
 
@@ -176,9 +177,15 @@ void arrays_restore(struct array_set *set);
 struct measured {
     struct lesson_results results;
     struct lesson_figures *figures;
-    char *name;
+    char *name, *title; /* the workload's; title may be NULL */
+    bool quiet;         /* it was not shown */
+    char *size_name;    /* of a step of lesson_sweep: what was varied, and its size; else NULL */
+    size_t size;
     struct measured *next;
 };
+
+/* What was kept with these results; NULL: they are none of the lesson's. */
+struct measured *measured_of(struct lesson *lesson, const struct lesson_results *results);
 
 void report_table(struct lesson *lesson, const struct lesson_workload *workload,
                   const struct lesson_results *results);
@@ -204,6 +211,20 @@ void output_write(struct lesson *lesson);
 
 /* Everything that --json writes, as a document of the caller's. Dies when memory is short. */
 struct json_t *output_document(struct lesson *lesson);
+
+/* ---- series.c: what a class can plot by itself ------------------------------------------------
+ */
+
+/* These results are a step of a sweep: what was varied, and its size there. */
+void series_note_size(struct lesson *lesson, const struct lesson_results *results,
+                      const char *size_name, size_t size);
+
+/* Takes an entry for "series" of --json, the caller's reference with it. */
+void series_add(struct lesson *lesson, struct json_t *series);
+
+/* The "series" of --json: what was added, and, of each workload that was shown with several
+ * numbers of workers, one for each way. */
+struct json_t *series_document(struct lesson *lesson);
 
 /* ---- command.c ------------------------------------------------------------------------------- */
 
@@ -241,6 +262,9 @@ struct lesson {
     bool progress;   /* standard error is one */
     bool banner_due; /* until the first output or the first inputs are made, whatever comes first */
     bool terms_told, phases_told;
+    struct chart *charts; /* what is drawn; charts_complete adds the workloads' */
+    bool charts_complete;
+    struct json_t *series;   /* of lesson_sweep */
     struct json_t *ladder;   /* the rows of lesson_ladder */
     struct json_t *notebook; /* what notebook.py reported, or its error; NULL: it was not run */
 };

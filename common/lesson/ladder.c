@@ -150,6 +150,30 @@ static void keep_rungs(struct lesson *lesson, const struct lesson_rung *rungs, i
                                         factor_of(rungs, i), "product", product_of(rungs, i)));
 }
 
+/* A bar for each rung, on a scale on which each doubling is as long. */
+static void draw_rungs(struct lesson *lesson, const char *title, const char *task,
+                       const struct lesson_rung *rungs, int count)
+{
+    char x_title[96], name[96];
+    double most = 0.0;
+    if (!charts_wanted(lesson))
+        return;
+    snprintf(x_title, sizeof x_title, "how many times as fast as %s, per %s", rungs[0].name, task);
+    struct chart *chart = chart_add(lesson, CHART_ROWS, title, x_title, NULL);
+    chart->x_log = true;
+    chart->upright = 1.0;
+    for (int i = 0; i < count; i++)
+        most = fmax(most, product_of(rungs, i));
+    struct chart_series *bars = chart_series(lesson, chart, NULL, CHART_BOX, COLOUR_COMPUTE);
+    for (int i = 0; i < count; i++) {
+        const double product = product_of(rungs, i);
+        snprintf(name, sizeof name, "%s: %s", rungs[i].name, factor_text(product));
+        chart_point(lesson, bars,
+                    (struct chart_point){NAN, (double)chart_row(lesson, chart, name),
+                                         fmin(1.0, product) / pow(most, 0.02), product});
+    }
+}
+
 void lesson_ladder(struct lesson *lesson, const char *title, const char *task,
                    const struct lesson_rung *rungs, int count, const char *const *order)
 {
@@ -163,4 +187,5 @@ void lesson_ladder(struct lesson *lesson, const char *title, const char *task,
     lesson_print(lesson, "\n");
     print_shares(lesson, steps, step_count, rungs[0].name, rungs[top].name);
     print_order(lesson, steps, step_count, order);
+    draw_rungs(lesson, title, task, rungs, count);
 }

@@ -149,6 +149,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
                                                  : omp_sched_static,
                          lesson.options.schedule_chunk);
     output_check(&lesson);
+    plot_check(&lesson);
     begin_output(&lesson);
     lesson.banner_due = true; /* a chapter may yet find its command line wrong */
     return &lesson;
@@ -158,7 +159,9 @@ int lesson_end(struct lesson *lesson)
 {
     machine_banner(lesson);
     progress_clear(lesson);
+    charts_complete(lesson);
     output_write(lesson);
+    plot_write(lesson);
     lesson_flush(lesson);
     const int status = lesson->failed ? 1 : 0;
     arrays_free_all(lesson);
@@ -167,8 +170,12 @@ int lesson_end(struct lesson *lesson)
         lesson->measured = measured->next;
         free(measured->figures);
         free(measured->name);
+        free(measured->title);
+        free(measured->size_name);
         free(measured);
     }
+    charts_free(lesson);
+    json_decref(lesson->series);
     json_decref(lesson->ladder);
     json_decref(lesson->notebook);
     while (lesson->conclusions) {

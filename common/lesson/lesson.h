@@ -276,7 +276,8 @@ void lesson_beats_pool(struct lesson *lesson, const struct lesson_results *one,
 
 /* Measures the workload quietly with *size = first, 2 first, ... up to last, as threads and as
  * processes, with the last of --workers; prints the speedups, and from which work per task on each
- * way pays. In JSON and CSV the workload is called "NAME, SIZE_NAME N". *size is as before. */
+ * way pays. In JSON and CSV the workload is called "NAME, SIZE_NAME N", and JSON has all of it
+ * under "series"; --plot draws it. *size is as before. */
 void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
                   const char *size_name, size_t *size, size_t first, size_t last);
 
@@ -360,9 +361,14 @@ struct lesson_rung {
  * fast as the one below it, and the product of all factors so far. Then, for the fastest of the
  * rungs at the top (threads and processes may both stand on the same rung), the share of each step;
  * and whether the steps came in the notebook's order: `order` names them, the largest factor first,
- * and is ended by NULL. JSON has the rows under "ladder". */
+ * and is ended by NULL. JSON has the rows under "ladder"; --plot draws them. */
 void lesson_ladder(struct lesson *lesson, const char *title, const char *task,
                    const struct lesson_rung *rungs, int count, const char *const *order);
+
+/* A picture of height x width grey values, for --plot and --report: its darkest black, its
+ * brightest white. Nothing if no charts were asked for. */
+void lesson_chart_picture(struct lesson *lesson, const char *title, const float *pixels,
+                          size_t height, size_t width);
 
 /* Who ran a task, where, and what the program's counter was there after it. */
 struct lesson_trace {

@@ -561,8 +561,10 @@ static const struct lesson_results *keep_results(struct measurement *measurement
     struct measured *measured = lesson_allocate(lesson, 1, sizeof *measured);
     measured->figures = lesson_allocate(lesson, measurement->count, sizeof *measured->figures);
     measured->name = strdup(measurement->workload->name);
-    if (!measured->name)
+    measured->title = measurement->workload->title ? strdup(measurement->workload->title) : NULL;
+    if (!measured->name || (measurement->workload->title && !measured->title))
         lesson_die(lesson, "out of memory");
+    measured->quiet = true; /* until it is shown */
     measured->results =
         (struct lesson_results){.count = measurement->count, .figures = measured->figures};
     for (size_t i = 0; i < measurement->count; i++) {
@@ -665,12 +667,21 @@ void lesson_measure_in_turns(struct lesson *lesson, const struct lesson_workload
     free(measurements);
 }
 
+struct measured *measured_of(struct lesson *lesson, const struct lesson_results *results)
+{
+    struct measured *measured = lesson->measured;
+    while (measured && &measured->results != results)
+        measured = measured->next;
+    return measured;
+}
+
 const struct lesson_results *lesson_measure(struct lesson *lesson,
                                             const struct lesson_workload *workload)
 {
     const struct lesson_results *results;
     lesson_measure_in_turns(lesson, workload, 1, &results);
     if (!workload->quiet) {
+        measured_of(lesson, results)->quiet = false;
         report_table(lesson, workload, results);
         why_print(lesson, results);
         lesson_flush(lesson);

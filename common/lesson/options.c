@@ -369,7 +369,9 @@ static bool parse_common_option(struct lesson *lesson, int key, const char *text
         options->trace = file_name(lesson, "trace", text);
         return true;
     case KEY_PLOT:
-        options->plot = file_name(lesson, "plot", text);
+        if (plot_format(text) == PLOT_UNKNOWN)
+            refuse(lesson, "plot", text, "a file's name that ends in .svg, .png or .pdf, or -");
+        options->plot = text;
         return true;
     case KEY_REPORT:
         options->report = file_name(lesson, "report", text);
@@ -490,6 +492,13 @@ static void default_workers(struct lesson *lesson)
     options->worker_count = 1;
 }
 
+static void refuse_same_file(struct lesson *lesson, const char *options, const char *one,
+                             const char *other)
+{
+    if (one && other && strcmp(one, other) == 0)
+        lesson_usage(lesson, "%s: both name '%s'; they must differ", options, one);
+}
+
 void options_parse(struct lesson *lesson, int argc, char **argv)
 {
     lesson->options = (struct options){.modes = {true, true, true, true},
@@ -519,8 +528,9 @@ void options_parse(struct lesson *lesson, int argc, char **argv)
     argp_program_version = version;
     if (argp_parse(&argp, argc > 0 ? argc : 1, arguments, 0, NULL, lesson))
         exit(2);
-    if (options->json && options->csv && strcmp(options->json, options->csv) == 0)
-        lesson_usage(lesson, "--json and --csv: both name '%s'; they must differ", options->json);
+    refuse_same_file(lesson, "--json and --csv", options->json, options->csv);
+    refuse_same_file(lesson, "--json and --plot", options->json, options->plot);
+    refuse_same_file(lesson, "--csv and --plot", options->csv, options->plot);
     for (size_t i = 0; i < own_count; i++)
         free((char *)table[1 + i].doc);
     free(table);

@@ -37,6 +37,7 @@ void output_check(struct lesson *lesson)
     const struct options *options = &lesson->options;
     check_file(lesson, "json", options->json);
     check_file(lesson, "csv", options->csv);
+    check_file(lesson, "plot", options->plot);
 }
 
 /* Not before the chapter has found its sizes and files good: a wrong command line leaves nothing.
@@ -204,6 +205,10 @@ json_t *output_document(struct lesson *lesson)
         json_object_set_new(document, "conclusions", conclusions);
     if (!document)
         lesson_die(lesson, "the report as JSON: out of memory, or a text is not UTF-8");
+    json_t *series = series_document(lesson);
+    if (json_array_size(series) > 0)
+        json_object_set(document, "series", series);
+    json_decref(series);
     if (lesson->ladder)
         json_object_set(document, "ladder", lesson->ladder);
     if (lesson->notebook)
@@ -248,13 +253,13 @@ static void write_csv_text(FILE *stream, const char *text)
     fputc('"', stream);
 }
 
-static void write_csv_row(FILE *stream, const struct lesson *lesson, const char *workload,
-                          const struct lesson_figures *figures)
+static void write_csv_row(FILE *stream, const struct lesson *lesson,
+                          const struct measured *measured, const struct lesson_figures *figures)
 {
     const bool processes = figures->mode == LESSON_PROCESSES;
     const struct pool_statistics *pool = &figures->pool;
     fprintf(stream, "%s,", lesson->chapter->name);
-    write_csv_text(stream, workload);
+    write_csv_text(stream, measured->name);
     fprintf(stream, ",%s,%d,%s,%s,%d,", lesson_mode_names[figures->mode], figures->workers,
             processes ? pool_start_method_name(lesson->options.start_method) : "",
             processes ? lesson_transfer_names[figures->transfer] : "", figures->repeats);
@@ -265,8 +270,14 @@ static void write_csv_row(FILE *stream, const struct lesson *lesson, const char 
             figures->phases.compute, figures->phases.receive, figures->phases.wait);
     fprintf(stream, "%" PRIu64 ",%zu,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",", pool->bytes_copied,
             figures->tasks, pool->chunks, figures->gil.switches, figures->gil.forced);
-    fprintf(stream, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.9g\n", pool->wakeups, pool->restarts,
+    fprintf(stream, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.9g,", pool->wakeups, pool->restarts,
             pool->chunks_lost, figures->switch_interval);
+    if (measured->size_name) {
+        write_csv_text(stream, measured->size_name);
+        fprintf(stream, ",%zu\n", measured->size);
+    } else {
+        fprintf(stream, ",\n");
+    }
 }
 
 static void write_csv(struct lesson *lesson, FILE *stream)
@@ -274,11 +285,11 @@ static void write_csv(struct lesson *lesson, FILE *stream)
     fputs("chapter,workload,mode,workers,start_method,transfer,repeats,wall_min_s,wall_median_s,"
           "wall_max_s,cpu_median_s,cores_busy,speedup,efficiency,matches_sequential,startup_s,"
           "send_s,compute_s,receive_s,wait_s,bytes_copied,tasks,chunks,gil_switches,gil_forced,"
-          "wakeups,restarts,chunks_lost,switch_interval_s\n",
+          "wakeups,restarts,chunks_lost,switch_interval_s,size_name,size\n",
           stream);
     for (const struct measured *measured = lesson->measured; measured; measured = measured->next)
         for (size_t i = 0; i < measured->results.count; i++)
-            write_csv_row(stream, lesson, measured->name, &measured->figures[i]);
+            write_csv_row(stream, lesson, measured, &measured->figures[i]);
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */

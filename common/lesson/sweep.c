@@ -1,4 +1,5 @@
 #include "common/lesson/internal.h"
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -35,6 +36,7 @@ static struct step measure_step(struct lesson *lesson, const struct lesson_workl
     quiet.grow = NULL;
     quiet.quiet = true;
     const struct lesson_results *results = lesson_measure(lesson, &quiet);
+    series_note_size(lesson, results, size_name, size);
     struct step step = {.size = size,
                         .task = results->figures[0].wall_median /
                                 (double)(workload->tasks ? *workload->tasks : 1)};
@@ -73,6 +75,54 @@ static void print_break_even(struct lesson *lesson, const char *size_name, const
     }
 }
 
+/* ---- For JSON, and as a chart ---------------------------------------------------------------- */
+
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* The steps as columns: the size, the work of a task, each way's speedup (null: not measured). */
+static void keep_series(struct lesson *lesson, const char *name, const char *size_name,
+                        const struct step *steps, int count, int workers)
+{
+    json_t *rows = json_array();
+    for (int i = 0; i < count; i++)
+        json_array_append_new(rows, json_pack("[I, f, o, o, o]", (json_int_t)steps[i].size,
+                                              steps[i].task, number(steps[i].speedup[THREADS]),
+                                              number(steps[i].speedup[COPIED]),
+                                              number(steps[i].speedup[SHARED])));
+    series_add(lesson,
+               json_pack("{s:s, s:s, s:i, s:s, s:[s, s, s, s, s], s:o}", "name", name, "kind",
+                         "break_even", "workers", workers, "x", size_name, "columns", size_name,
+                         "task_s", "threads_speedup", "processes_copy_speedup",
+                         "processes_shared_speedup", "rows", rows));
+}
+
+static void draw_steps(struct lesson *lesson, const char *name, const char *size_name,
+                       const struct step *steps, int count, int workers)
+{
+    static const enum chart_colour colours[WAYS] = {COLOUR_THREADS, COLOUR_COPY, COLOUR_SHARED};
+    char title[256];
+    if (!charts_wanted(lesson))
+        return;
+    snprintf(title, sizeof title, "%s: break-even, %d worker%s (above the line it pays)", name,
+             workers, workers == 1 ? "" : "s");
+    struct chart *chart = chart_add(lesson, CHART_LINES, title, size_name, "speed-up");
+    chart->x_log = true;
+    chart->level = 1.0;
+    for (enum way way = 0; way < WAYS; way++) {
+        struct chart_series *series =
+            chart_series(lesson, chart, way_names[way], CHART_MARKED, colours[way]);
+        for (int i = 0; i < count; i++)
+            chart_point(lesson, series,
+                        (struct chart_point){.x = (double)steps[i].size,
+                                             .y = steps[i].speedup[way],
+                                             .low = NAN,
+                                             .high = NAN});
+    }
+}
+
 void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
                   const char *size_name, size_t *size, size_t first, size_t last)
 {
@@ -108,6 +158,8 @@ void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
     lesson_print(lesson, "Break-even, the start of the pool not counted:\n");
     for (enum way way = 0; way < WAYS && count > 0; way++)
         print_break_even(lesson, size_name, steps, count, way);
+    keep_series(lesson, workload->name, size_name, steps, count, workers);
+    draw_steps(lesson, workload->name, size_name, steps, count, workers);
 }
 
 void lesson_blas_threads(struct lesson *lesson, const struct lesson_workload *workload)

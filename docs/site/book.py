@@ -125,13 +125,13 @@ def run_to_text(command):
 
 
 def run_to_charts(command):
-    """The charts that the chapter draws, as texts of SVG."""
+    """The same, and the charts that the chapter draws, as texts of SVG."""
     with tempfile.TemporaryDirectory() as directory:
-        run_to_text(f"{command} --plot {directory}/chart.svg")
+        text = run_to_text(f"{command} --plot {directory}/chart.svg")
         charts = [path.read_text() for path in sorted(Path(directory).glob("*.svg"))]
     if not charts:
         raise OSError("no chart was drawn")
-    return charts
+    return {"text": text, "charts": charts}
 
 
 def made_by(make, command):
@@ -158,7 +158,8 @@ def made_by(make, command):
 
 
 class Made(SphinxDirective):
-    """A block whose content is a command."""
+    """A block whose content is a command. An output and a chart of a page that have the same command
+    are of the same run."""
     has_content = True
 
     def made(self, make):
@@ -174,7 +175,10 @@ class Made(SphinxDirective):
 
 class Output(Made):
     def run(self):
-        command, text, caption = self.made(run_to_text)
+        page = Path(self.env.doc2path(self.env.docname)).read_text()
+        charted = list(self.content) in regions.blocks(page, "chart")
+        command, output, caption = self.made(run_to_charts if charted else run_to_text)
+        text = output["text"] if charted else output
         blocks = captioned(caption, text, "none", "output")
         if command.startswith("python3 docs/errata/"):
             blocks[0]["classes"].append("errata")
@@ -185,10 +189,10 @@ class Chart(Made):
     """Inside the page, as images: their scripts and names cannot meet those of another chart."""
 
     def run(self):
-        command, charts, caption = self.made(run_to_charts)
+        command, output, caption = self.made(run_to_charts)
         images = "".join('<img alt="{}" src="data:image/svg+xml;base64,{}">'.format(
             html.escape(f"chart of the figures of {command}"),
-            base64.b64encode(svg.encode()).decode()) for svg in charts)
+            base64.b64encode(svg.encode()).decode()) for svg in output["charts"])
         return [nodes.container("", caption, nodes.raw("", images, format="html"),
                                 literal_block=True, classes=["literal-block-wrapper", "chart"])]
 

@@ -164,6 +164,7 @@ def run(command, home, python):
 
 def main():
     passed = failed = skipped = 0
+    seen = set()  # commands: an output and a chart have the same one
     compiled, python = compiled_files(), python_with_numpy()
     showing = {file: [] for file in sorted(SOURCE.glob("docs/examples/*.c"))}
     with tempfile.TemporaryDirectory() as directory:
@@ -188,6 +189,9 @@ def main():
             for what in wrong:
                 print(f"FAILED {page.relative_to(SOURCE)}: {what}")
             for command in commands(text):
+                if command in seen:
+                    continue
+                seen.add(command)
                 if command in LEFT_OUT or command.startswith("./run bench"):
                     print(f"skipped {command}: {LEFT_OUT.get(command, LEFT_OUT_BENCH)}")
                     skipped += 1

@@ -193,7 +193,8 @@ class Chart(Made):
         images = "".join('<img alt="{}" src="data:image/svg+xml;base64,{}">'.format(
             html.escape(f"chart of the figures of {command}"),
             base64.b64encode(svg.encode()).decode()) for svg in output["charts"])
-        return [nodes.container("", caption, nodes.raw("", images, format="html"),
+        paper = nodes.raw("", f'<div class="charts">{images}</div>', format="html")
+        return [nodes.container("", caption, paper,
                                 literal_block=True, classes=["literal-block-wrapper", "chart"])]
 
 

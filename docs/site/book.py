@@ -106,7 +106,7 @@ def program_of(command):
 
 def run_to_text(command):
     """What the command prints; of Python also its error, with which programs in docs/errata end."""
-    words = command.split()
+    words = [str(ROOT / word) if word.startswith("tests/") else word for word in command.split()]
     environment = {**os.environ, "FORKJOIN_BUILD": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1"}
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True,
                "timeout": 120, "check": False, "env": environment}

@@ -13,8 +13,10 @@ program's batches. Where PyTorch is missing (Debian: python3-torch) it says so.
 The exit status tells whether all results were right, not whether they came fast.
 """
 import argparse
+import datetime
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -106,7 +108,9 @@ def main():
     parser.add_argument("--json", help="write all times there")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"PyTorch {torch.__version__}, NumPy {np.__version__}, "
+    cpu = re.search(r"^model name\s*: (.*)", open("/proc/cpuinfo", encoding="utf-8").read(), re.M)
+    print(f"{datetime.date.today()}, {cpu[1] if cpu else os.uname().machine}, "
+          f"PyTorch {torch.__version__}, NumPy {np.__version__}, "
           f"{len(os.sched_getaffinity(0))} cores, load average {os.getloadavg()[0]:.2f}\n"
           f"an epoch of {options.samples} samples of {options.size} x {options.size}, "
           f"{options.rounds} rounds")

@@ -19,6 +19,7 @@ import os
 import platform
 import re
 import select
+import shlex
 import shutil
 import signal
 import statistics
@@ -495,7 +496,8 @@ def print_checks(found):
 def markdown(about, measured, found):
     lines = [BEGIN, "", f"{about['date']}, {about['cpu']}, {about['cores']} cores, "
              f"Linux {about['kernel']}, {about['compiler']}, {about['versions']}, "
-             f"{about['rounds']} samples of each; load average before: {about['load']:.2f}.", ""]
+             f"{about['rounds']} samples of each; load average before: {about['load']:.2f}. "
+             f"Command: `{about['command']}`.", ""]
     for case in measured:
         table = filled_columns([HEAD, *rows(case)])
         table.insert(1, ["---", *["--:"] * (len(table[0]) - 1)])
@@ -564,6 +566,7 @@ def about_this_run(peers, rounds):
              "cpu": cpu_name(), "cores": len(os.sched_getaffinity(0)),
              "kernel": platform.release(), "load": os.getloadavg()[0], "compiler": compiler,
              "rounds": rounds,
+             "command": shlex.join(["python3", "tests/pool_bench.py", *sys.argv[1:]]),
              "versions": ", ".join(f"{name} {version}" for name, version in versions.items())}
     return about, missing
 

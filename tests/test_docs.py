@@ -4,12 +4,16 @@
 Usage: python3 tests/test_docs.py BUILD_ROOT SOURCE_ROOT
 
 Takes every line of a fenced block that begins with ./run, variables before it or not, and runs it as
-written, in an empty directory and with one repeat; and looks up every relative link of every page.
+written, in an empty directory and with one repeat; likewise those that begin with python3 and a
+notebook.py, where there is a Python with NumPy; and looks up every relative link of every page.
 
 No page has C of its own: it names the file and the regions (a block {source}, see
 docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
 must be shown so by a page, must run, and what it prints must stand on that page, or be put there
-when the site is made (a block {output}).
+when the site is made (a block {output}). Each program of docs/errata must be shown by a page, with
+its output; and end with the error that its first line names, or with none. And the rooms of common/
+include only whom they may. And README's output, which docs/site/readme.py has put there, has no line of
+words that the command does not print any more.
 """
 import json
 import os
@@ -19,10 +23,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from test_chapters import write_png
+from test_chapters import python_with_numpy, write_png
 
 BUILD, SOURCE = (Path(argument).resolve() for argument in sys.argv[1:3])
 sys.path.insert(0, str(SOURCE / "docs" / "site"))
+import readme  # noqa: E402
 import regions  # noqa: E402
 
 PAGES = [SOURCE / "README.md", *sorted(SOURCE.glob("docs/**/*.md"))]
@@ -43,7 +48,8 @@ def fences(text):
 def commands(text):
     for info, block in fences(text):
         for line in block.splitlines():
-            if info != "{source}" and re.match(r"([A-Z_]+=\S+ )*\./run(\s|$)", line):
+            if info != "{source}" and re.match(r"([A-Z_]+=\S+ )*(\./run(\s|$)|python3 chapters/)",
+                                               line):
                 yield line.split("#")[0].strip()
 
 
@@ -58,7 +64,7 @@ def compiled_files():
     with open(BUILD / "compile_commands.json") as file:
         commands = json.load(file)
     return {(Path(command["directory"]) / command["file"]).resolve() for command in commands
-            } | set(SOURCE.glob("common/*.h")) | set(SOURCE.glob("common/*/*.h"))
+            } | {*SOURCE.glob("common/**/*.h"), *SOURCE.glob("chapters/*/*.h")}
 
 
 def wrong_regions(text, compiled):
@@ -96,6 +102,49 @@ def check_example(file, pages):
     return f"no page shows it with its output: {result.stdout}" if pages else "no page shows it"
 
 
+def check_erratum(file, python):
+    """What it prints depends on the machine, but not with which error it ends."""
+    name = f"docs/errata/{file.name}"
+    texts = [page.read_text() for page in PAGES]
+    if not any([name] in regions.blocks(text, "source")
+               and [f"python3 {name}"] in regions.blocks(text, "output") for text in texts):
+        return "no page shows it and its output"
+    if not python:
+        return ""
+    errors = re.match(r"# Ends with: (.*)\n", file.read_text())
+    result = subprocess.run([python, name], cwd=SOURCE, stdin=subprocess.DEVNULL, text=True,
+                            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                            capture_output=True, timeout=LIMIT, check=False)
+    last = (result.stderr.strip().splitlines() or [""])[-1].partition(":")[0].split(".")[-1]
+    if not errors:
+        good = result.returncode == 0 and result.stdout and not result.stderr
+    else:
+        good = result.returncode == 1 and last in errors[1].split(", ")
+    return "" if good else f"status {result.returncode}\n{result.stdout}\n{result.stderr}"
+
+
+ROOMS = {"data": {"data"}, "parallel": {"parallel"}, "kernels": {"kernels"},
+         "lesson": {"lesson", "data", "parallel", "kernels"}}
+
+
+def wrong_arrows():
+    """Includes of common/ that docs/maintainers.md's picture of the rooms does not allow."""
+    for room, allowed in ROOMS.items():
+        for file in sorted(SOURCE.glob(f"common/{room}/**/*.[ch]")):
+            for path in re.findall(r'^#include "([^"]+)"', file.read_text(), re.M):
+                used = re.match(r"(?:common/)?(\w+)/", path)
+                if used and used[1] not in {"common", *allowed}:
+                    yield f"{file.relative_to(SOURCE)} includes {path}"
+
+
+def old_lines(home, python):
+    """Lines without a figure in README's outputs that the commands do not print."""
+    for command, text in readme.outputs((SOURCE / "README.md").read_text()):
+        now = run(command, home, python).stdout.splitlines()
+        fixed = re.findall(r"^(?:  [a-zA-Z]|mode|where time went)[^\d\n]*$", text, re.M)
+        yield from (line for line in fixed if line not in now)
+
+
 def wrong_options():
     """docs/command_line.md has the options that --help calls common to all chapters."""
     program = next(BUILD.glob("chapters/01_*/pool_map"))
@@ -106,9 +155,10 @@ def wrong_options():
     return common ^ set(re.findall(r"(?<![\w-])--[a-z-]+", cells))
 
 
-def run(command, home):
-    chapter = re.search(r"\./run \d", command)
+def run(command, home, python):
+    chapter = re.search(r"\./run \d|python3 chapters/", command)
     command = command.replace("./run", str(SOURCE / "run"), 1).replace("~", str(home))
+    command = command.replace("python3 chapters/", f"{python} {SOURCE}/chapters/", 1)
     environment = {**os.environ, "HOME": str(home), "FORKJOIN_BUILD": str(BUILD)}
     words = ["env", *command.split(), *(["--repeats", "1"] if chapter else [])]
     return subprocess.run(words, cwd=home, env=environment, stdin=subprocess.DEVNULL,
@@ -117,12 +167,16 @@ def run(command, home):
 
 def main():
     passed = failed = skipped = 0
-    compiled = compiled_files()
+    seen = set()  # commands: an output and a chart have the same one
+    compiled, python = compiled_files(), python_with_numpy()
     showing = {file: [] for file in sorted(SOURCE.glob("docs/examples/*.c"))}
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         (home / "Pictures").mkdir()
         write_png(str(home / "Pictures" / "holiday.png"), 40, 60, lambda y, x: x * y % 256)
+        for line in old_lines(home, python):
+            failed += 1
+            print(f"FAILED README.md: docs/site/readme.py has to be run again, for {line!r}")
         for page in PAGES:
             text = page.read_text()
             for target in links(text):
@@ -138,11 +192,18 @@ def main():
             for what in wrong:
                 print(f"FAILED {page.relative_to(SOURCE)}: {what}")
             for command in commands(text):
+                if command in seen:
+                    continue
+                seen.add(command)
                 if command in LEFT_OUT or command.startswith("./run bench"):
                     print(f"skipped {command}: {LEFT_OUT.get(command, LEFT_OUT_BENCH)}")
                     skipped += 1
                     continue
-                result = run(command.replace(" tests/", f" {SOURCE}/tests/"), home)
+                if command.startswith("python3 ") and not python:
+                    print(f"skipped {command}: there is no Python with NumPy")
+                    skipped += 1
+                    continue
+                result = run(command.replace(" tests/", f" {SOURCE}/tests/"), home, python)
                 if result.returncode == 2 and "none of the instruction sets" in result.stderr:
                     print(f"skipped {command}: this machine cannot do that")
                     skipped += 1
@@ -156,12 +217,23 @@ def main():
                 print(f"{'ok     ' if good else 'FAILED '} {command}")
                 if not good:
                     print(result.stdout[-2000:], result.stderr[-2000:], sep="\n")
+    arrows = list(wrong_arrows())
+    passed, failed = passed + (not arrows), failed + len(arrows)
+    for arrow in arrows:
+        print(f"FAILED {arrow}")
     options = wrong_options()
     passed, failed = passed + (not options), failed + bool(options)
     if options:
         print(f"FAILED docs/command_line.md and --help differ: {', '.join(sorted(options))}")
     for file, pages in showing.items():
         wrong = check_example(file, pages)
+        passed, failed = passed + (not wrong), failed + bool(wrong)
+        print(f"FAILED {file.name}: {wrong}" if wrong else f"ok      {file.name}")
+    if not python:
+        print("skipped docs/errata: shown, but not run, since there is no Python with NumPy")
+        skipped += 1
+    for file in sorted(SOURCE.glob("docs/errata/*.py")):
+        wrong = check_erratum(file, python)
         passed, failed = passed + (not wrong), failed + bool(wrong)
         print(f"FAILED {file.name}: {wrong}" if wrong else f"ok      {file.name}")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")

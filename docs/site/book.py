@@ -3,12 +3,16 @@
 - a block {source} with the path of a file and the names of regions in it (regions.py) shows
   these regions, under a line that links to the whole file;
 - a block {output} with a command shows what the command prints when the site is built, and on
-  which machine. The output is kept in BUILD/docs/outputs until the program changes;
+  which machine. The output is kept in BUILD/docs/outputs until the program changes. A command is
+  ./run CHAPTER, build/tests/EXAMPLE or python3 FILE; one in docs/errata may end with an error,
+  which is shown;
+- a block {chart} with a chapter's command shows the charts that its --plot draws, kept likewise;
 - a link from a page to a file of the repository leads to that file, highlighted, on the site.
 
 On a repository browser's page such a block stands as it was written: it names the file and the
 regions, or the command.
 """
+import base64
 import datetime
 import hashlib
 import html
@@ -17,6 +21,7 @@ import logging
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 from docutils import nodes
@@ -30,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("FORKJOIN_BUILD", ROOT / "build"))
 
 
-# ---- {source} and {output} --------------------------------------------------------------------
+# ---- {source}, {output} and {chart} -----------------------------------------------------------
 
 def captioned(caption, text, language, kind):
     block = nodes.literal_block(text, text, language=language)
@@ -70,36 +75,81 @@ def machine():
     return f"{names[0] if names else os.uname().machine}, {cores} core{'s' * (cores != 1)}"
 
 
+def python():
+    """The first Python that has NumPy, as the notebooks need it, and what it is; or None."""
+    ask = "import numpy, platform; print(platform.python_version(), numpy.__version__)"
+    for candidate in ("python3", "/usr/bin/python3"):
+        try:
+            answer = subprocess.run([candidate, "-c", ask], capture_output=True, text=True,
+                                    timeout=60, check=False)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        if answer.returncode == 0:
+            return candidate, "Python {}, NumPy {}".format(*answer.stdout.split())
+    return None, "no Python with NumPy"
+
+
+PYTHON, PYTHON_NAME = python()
+LESSON_PY = ROOT / "common" / "lesson" / "lesson.py"  # what every notebook.py imports
+
+
 def program_of(command):
     """The file that decides what the command prints."""
     words = command.split()
     if words[0] == "./run":
         chapter, = ROOT.glob(f"chapters/{int(words[1]):02}_*")
         return BUILD / "chapters" / chapter.name / chapter.name[3:]
+    if words[0] == "python3":
+        return ROOT / words[1]
     return BUILD / Path(words[0]).relative_to("build")
 
 
-def printed_by(command):
-    """{"text", "where"} of the command, run now or when its program last changed."""
-    program = program_of(command)
-    key = hashlib.sha256(program.read_bytes() + f"{command}\n{machine()}".encode()).hexdigest()
+def run_to_text(command):
+    """What the command prints; of Python also its error, with which programs in docs/errata end."""
+    words = [str(ROOT / word) if word.startswith("tests/") else word for word in command.split()]
+    environment = {**os.environ, "FORKJOIN_BUILD": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1"}
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True,
+               "timeout": 120, "check": False, "env": environment}
+    if words[0] == "python3":
+        if not PYTHON:
+            return "(not run: there is no Python with NumPy here)"
+        result = subprocess.run([PYTHON, *words[1:]], stderr=subprocess.STDOUT, cwd=ROOT, **options)
+        may_fail = words[1].startswith("docs/errata/")
+    else:
+        words[0] = str(ROOT / "run") if words[0] == "./run" else str(program_of(command))
+        result = subprocess.run(words, stderr=subprocess.PIPE, cwd=BUILD, **options)
+        may_fail = False
+    if not result.stdout or result.returncode not in ((0, 1) if may_fail else (0,)):
+        raise OSError(f"status {result.returncode}: {(result.stderr or result.stdout).strip()}")
+    return result.stdout.rstrip().replace(f"{ROOT}/", "")
+
+
+def run_to_charts(command):
+    """The same, and the charts that the chapter draws, as texts of SVG."""
+    with tempfile.TemporaryDirectory() as directory:
+        text = run_to_text(f"{command} --plot {directory}/chart.svg")
+        charts = [path.read_text() for path in sorted(Path(directory).glob("*.svg"))]
+    if not charts:
+        raise OSError("no chart was drawn")
+    return {"text": text, "charts": charts}
+
+
+def made_by(make, command):
+    """{"made", "where"}: make(command), now or when the command's program last changed."""
+    where = machine() + (f", {PYTHON_NAME}" if command.startswith("python3 ") else "")
+    about = f"{make.__name__}\n{command}\n{where}"
+    decides = program_of(command).read_bytes() + LESSON_PY.read_bytes() + about.encode()
+    key = hashlib.sha256(decides).hexdigest()
     kept = BUILD / "docs" / "outputs" / f"{key[:32]}.json"
     try:
         output = json.loads(kept.read_text())
-        return {key: output[key] for key in ("text", "where")}
+        return {key: output[key] for key in ("made", "where")}
     except (OSError, ValueError, KeyError):
         pass  # not there, or of an older site
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     busy = f"; the machine was busy, load average {load:.1f}" if load > 1 + cores / 2 else ""
-    words = [str(ROOT / word) if word.startswith("tests/") else word for word in command.split()]
-    words[0] = str(ROOT / "run") if words[0] == "./run" else str(program)
-    result = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                            timeout=120, check=False, cwd=BUILD,
-                            env={**os.environ, "FORKJOIN_BUILD": str(BUILD)})
-    if result.returncode != 0 or not result.stdout:
-        raise OSError(f"status {result.returncode}: {result.stderr.strip()}")
-    output = {"text": result.stdout.rstrip(),
-              "where": f"on {machine()}, {datetime.date.today().isoformat()}{busy}"}
+    output = {"made": make(command),
+              "where": f"on {where}, {datetime.date.today().isoformat()}{busy}"}
     kept.parent.mkdir(parents=True, exist_ok=True)
     new = kept.with_suffix(f".{os.getpid()}")
     new.write_text(json.dumps(output))
@@ -107,18 +157,45 @@ def printed_by(command):
     return output
 
 
-class Output(SphinxDirective):
+class Made(SphinxDirective):
+    """A block whose content is a command. An output and a chart of a page that have the same command
+    are of the same run."""
     has_content = True
 
-    def run(self):
+    def made(self, make):
         command = " ".join(self.content).strip()
         try:
-            output = printed_by(command)
+            output = made_by(make, command)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise self.error(f"{command}: {error}") from error
         caption = nodes.caption("", "", nodes.literal(command, command),
                                 nodes.Text(" " + output["where"]))
-        return captioned(caption, output["text"], "none", "output")
+        return command, output["made"], caption
+
+
+class Output(Made):
+    def run(self):
+        page = Path(self.env.doc2path(self.env.docname)).read_text()
+        charted = list(self.content) in regions.blocks(page, "chart")
+        command, output, caption = self.made(run_to_charts if charted else run_to_text)
+        text = output["text"] if charted else output
+        blocks = captioned(caption, text, "none", "output")
+        if command.startswith("python3 docs/errata/"):
+            blocks[0]["classes"].append("errata")
+        return blocks
+
+
+class Chart(Made):
+    """Inside the page, as images: their scripts and names cannot meet those of another chart."""
+
+    def run(self):
+        command, output, caption = self.made(run_to_charts)
+        images = "".join('<img alt="{}" src="data:image/svg+xml;base64,{}">'.format(
+            html.escape(f"chart of the figures of {command}"),
+            base64.b64encode(svg.encode()).decode()) for svg in output["charts"])
+        paper = nodes.raw("", f'<div class="charts">{images}</div>', format="html")
+        return [nodes.container("", caption, paper,
+                                literal_block=True, classes=["literal-block-wrapper", "chart"])]
 
 
 # ---- Links to files ---------------------------------------------------------------------------
@@ -201,6 +278,7 @@ def setup(app):
     logging.getLogger("sphinx.sphinx.domains.c").addFilter(not_twice)
     app.add_directive("source", Source)
     app.add_directive("output", Output)
+    app.add_directive("chart", Chart)
     app.connect("env-purge-doc", forget_sources)
     app.connect("doctree-read", take_links, priority=100)  # before the collector of downloads
     app.connect("missing-reference", resolve)

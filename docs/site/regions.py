@@ -22,7 +22,7 @@ COMMENT = {"c": r"(/\*| \*|//)", "python": r"#"}
 
 
 def language(path):
-    return {".c": "c", ".h": "c", ".py": "python"}.get(path.suffix, "none")
+    return {".c": "c", ".h": "c", ".py": "python", ".json": "json"}.get(path.suffix, "none")
 
 
 def extract(path, names):
@@ -32,7 +32,7 @@ def extract(path, names):
     if not names:
         return "\n".join(lines), 1
     kind = language(path)
-    if kind == "none":
+    if kind not in SECTION:
         raise RegionError(f"{path.name} has no regions")
     found = [_find(lines, kind, name, path) for name in names]
     return "\n\n".join("\n".join(lines[begin:end]) for begin, end in found), found[0][0] + 1

@@ -246,8 +246,7 @@ void timeline_draw_quiet(struct lesson *lesson);
 
 /* What --trace writes. */
 void trace_write(struct lesson *lesson, FILE *stream);
-/* ---- series.c: what a class can plot by itself ------------------------------------------------
- */
+/* ---- series.c: what a class can plot by itself ----------------------------------------------- */
 
 /* These results are a step of a sweep: what was varied, and its size there. */
 void series_note_size(struct lesson *lesson, const struct lesson_results *results,
@@ -260,8 +259,7 @@ void series_add(struct lesson *lesson, struct json_t *series);
  * numbers of workers, one for each way. */
 struct json_t *series_document(struct lesson *lesson);
 
-/* ---- live.c: what goes on, on a terminal's standard error -------------------------------------
- */
+/* ---- live.c: what goes on, on a terminal's standard error ------------------------------------ */
 
 /* One line in place, unless another was drawn in the last tenth of a second; progress_clear takes
  * it away, and so does a signal that ends the program. */
@@ -281,8 +279,7 @@ void live_begin(struct lesson *lesson, const struct lesson_workload *workload,
 void live_end(struct lesson *lesson, struct lesson_run *run);
 void live_task(struct live *live); /* this thread has done a task */
 
-/* ---- step.c: --step, what the room expects beside what is measured ----------------------------
- */
+/* ---- step.c: --step, what the room expects beside what is measured --------------------------- */
 
 /* Reads --answers; dies of a wrong line, or if there is nobody to ask. */
 void step_prepare(struct lesson *lesson);
@@ -302,8 +299,7 @@ void step_pause(struct lesson *lesson);
 /* All predictions of the chapter, at its end; nothing without --step. */
 void step_score(struct lesson *lesson);
 
-/* ---- tree.c ------------------------------------------------------------------------------------
- */
+/* ---- tree.c ---------------------------------------------------------------------------------- */
 
 /* One line of standard input; one that is too long begins with "?". False at the end of input. */
 bool read_line(char *line, int size);

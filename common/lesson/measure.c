@@ -755,8 +755,7 @@ struct measured *measured_of(struct lesson *lesson, const struct lesson_results 
     return measured;
 }
 
-/* ---- --step: one row after the other ----------------------------------------------------------
- */
+/* ---- --step: one row after the other --------------------------------------------------------- */
 
 /* The row's runs in turn with sequential runs of its own, A B, A B: their ratio is as honest as in
  * one measurement of all. */

@@ -1,173 +1,14 @@
-/* --step: the room says what it expects of a mode before it runs, and sees both side by side.
- *
- * Answers come from the terminal, or from --answers FILE, where a line has the chapter, workload,
- * mode and number of workers of a question, each of which may be a pattern of the shell, and behind
- * a colon the answer. The first line that fits is taken, so that a file holds for any order, any
- * machine and any choice of options.
- */
-#include "common/lesson/internal.h"
-#include <ctype.h>
-#include <fnmatch.h>
+/* --step: the room says what it expects of a mode before it runs, and sees both side by side. */
+#include "common/lesson/step.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <termios.h>
 #include <unistd.h>
 
-#define CLOSE 1.2 /* at most so many times too much or too little */
-#define FASTER                                                                                     \
-    1.05          /* from here on, and below 1 / FASTER it is slower: between them it is the same */
-#define MOST  1e6 /* that anybody may expect */
-#define WORDS 4   /* of a line before the colon */
-#define BAR   40  /* columns, if the window has them */
-
-enum kind { NOTHING, FACTOR, SLOWER, SAME, FASTER_THAN };
-static const char *const kind_words[] = {
-    [NOTHING] = "", [FACTOR] = "", [SLOWER] = "slower", [SAME] = "same", [FASTER_THAN] = "faster"};
-
-struct prediction {
-    enum kind kind;
-    double factor;
-};
-
-struct answer {
-    char *line; /* of the file, cut into words */
-    const char *words[WORDS];
-    struct prediction prediction;
-    struct answer *next;
-};
-
-struct step {
-    struct answer *answers; /* in the order of the file */
-    bool told;              /* that an answer is missing */
-    struct prediction prediction;
-    int asked;
-};
-
-/* ---- An answer ---------------------------------------------------------------------------------
- */
-
-/* Cuts blanks off at both ends, in place. */
-static char *trim(char *text)
-{
-    text += strspn(text, " \t\r\n");
-    size_t length = strlen(text);
-    while (length > 0 && strchr(" \t\r\n", text[length - 1]))
-        length--;
-    text[length] = '\0';
-    return text;
-}
-
-/* "1.8", "1,8", "2x", "2 times"; "slower", "same", "faster"; or nothing. -1: none of these. */
-static int parse_answer(char *text, struct prediction *prediction)
-{
-    text = trim(text);
-    for (char *c = text; *c; c++)
-        *c = *c == ',' ? '.' : (char)tolower((unsigned char)*c);
-    for (enum kind kind = SLOWER; kind <= FASTER_THAN; kind++)
-        if (strcmp(text, kind_words[kind]) == 0) {
-            *prediction = (struct prediction){kind, kind == SAME ? 1.0 : NAN};
-            return 0;
-        }
-    if (!*text) {
-        *prediction = (struct prediction){.kind = NOTHING};
-        return 0;
-    }
-    char *unit = text + strspn(text, "0123456789.");
-    const bool known = strcmp(unit + strspn(unit, " "), "x") == 0 ||
-                       strcmp(unit + strspn(unit, " "), "times") == 0;
-    if (known)
-        *unit = '\0';
-    *prediction = (struct prediction){.kind = FACTOR};
-    return parse_real(text, 0.001, MOST, &prediction->factor);
-}
-
-static const char allowed[] = "a number such as 1.8 or 2x, or slower, same, faster, or nothing";
-
-/* ---- The file -----------------------------------------------------------------------------------
- */
-
-static bool is_pattern(const char *word)
-{
-    return strpbrk(word, "*?[") != NULL;
-}
-
-/* A mode may say which of several rows: "processes,copy". */
-static bool is_mode(const char *word)
-{
-    char mode[32];
-    snprintf(mode, sizeof mode, "%.*s", (int)strcspn(word, ","), word);
-    return parse_name(mode, lesson_mode_names, LESSON_MODES) > LESSON_SEQUENTIAL;
-}
-
-__attribute__((format(printf, 3, 4), noreturn)) static void refuse_line(struct lesson *lesson,
-                                                                        int number,
-                                                                        const char *format, ...)
-{
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    lesson_usage(lesson, "--answers %s, line %d: %s", lesson->options.answers, number, text);
-}
-
-/* One line that is neither empty nor a comment. */
-static struct answer *parse_line(struct lesson *lesson, const char *text, int number)
-{
-    struct answer *answer = lesson_allocate(lesson, 1, sizeof *answer);
-    int64_t workers;
-    answer->line = strdup(text);
-    if (!answer->line)
-        lesson_die(lesson, "out of memory");
-    char *colon = strchr(answer->line, ':'), *rest = answer->line, *word;
-    if (!colon)
-        refuse_line(lesson, number, "it must be CHAPTER WORKLOAD MODE WORKERS: ANSWER");
-    *colon = '\0';
-    int count = 0;
-    while ((word = strtok_r(rest, " \t", &rest)) && count < WORDS)
-        answer->words[count++] = word;
-    if (count < WORDS || word)
-        refuse_line(lesson, number,
-                    "before the colon there must be four words, CHAPTER WORKLOAD "
-                    "MODE WORKERS");
-    if (!is_pattern(answer->words[2]) && !is_mode(answer->words[2]))
-        refuse_line(lesson, number, "'%s' is no mode; it must be threads, gil, processes or *",
-                    answer->words[2]);
-    if (!is_pattern(answer->words[3]) &&
-        parse_integer(answer->words[3], 1, POOL_MAX_WORKERS, &workers))
-        refuse_line(lesson, number, "'%s' is no number of workers, and not *", answer->words[3]);
-    char *said = trim(colon + 1);
-    if (parse_answer(said, &answer->prediction))
-        refuse_line(lesson, number, "'%s' is no answer; it must be %s", said, allowed);
-    return answer;
-}
-
-static void read_answers(struct lesson *lesson)
-{
-    const char *path = lesson->options.answers;
-    struct answer **last = &lesson->step->answers;
-    char *line = NULL;
-    size_t size = 0;
-    int number = 0;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        lesson_usage(lesson, "--answers %s: %s", path, strerror(errno));
-    errno = 0;
-    while (getline(&line, &size, file) >= 0) {
-        number++;
-        line[strcspn(line, "#\n")] = '\0';
-        if (!*trim(line))
-            continue;
-        *last = parse_line(lesson, trim(line), number);
-        last = &(*last)->next;
-        errno = 0;
-    }
-    if (ferror(file))
-        lesson_usage(lesson, "--answers %s: %s", path, strerror(errno));
-    free(line);
-    (void)fclose(file);
-}
+#define CLOSE  1.2  /* at most so many times too much or too little */
+#define FASTER 1.05 /* from here on; below 1 / FASTER it is slower, between them the same */
+#define BAR    40   /* columns, if the window has them */
 
 void step_prepare(struct lesson *lesson)
 {
@@ -198,34 +39,7 @@ void step_free(struct lesson *lesson)
     free(lesson->step);
 }
 
-/* "processes, copy" as "processes,copy" */
-static void without_blanks(char *word, size_t size, const char *name)
-{
-    size_t length = 0;
-    for (; *name && length + 1 < size; name++)
-        if (*name != ' ')
-            word[length++] = *name;
-    word[length] = '\0';
-}
-
-static const struct answer *find_answer(const struct lesson *lesson, const char *workload,
-                                        const struct lesson_figures *row)
-{
-    char name[sizeof row->name], workers[16];
-    const char *mode = lesson_mode_names[row->mode];
-    without_blanks(name, sizeof name, row->name);
-    snprintf(workers, sizeof workers, "%d", row->workers);
-    for (const struct answer *answer = lesson->step->answers; answer; answer = answer->next)
-        if (fnmatch(answer->words[0], lesson->chapter->name, 0) == 0 &&
-            fnmatch(answer->words[1], workload, 0) == 0 &&
-            (fnmatch(answer->words[2], name, 0) == 0 || strcmp(answer->words[2], mode) == 0) &&
-            fnmatch(answer->words[3], workers, 0) == 0)
-            return answer;
-    return NULL;
-}
-
-/* ---- Asking
- * -------------------------------------------------------------------------------------- */
+/* ---- Asking ---------------------------------------------------------------------------------- */
 
 /* The chapter ends here, as the room wants it: what there is so far is written. */
 __attribute__((noreturn)) static void end_early(struct lesson *lesson)
@@ -263,7 +77,7 @@ static void ask_room(struct lesson *lesson)
             end_early(lesson);
         understood = parse_answer(line, prediction) == 0;
         if (!understood)
-            lesson_print(lesson, "    %s; q ends\n", allowed);
+            lesson_print(lesson, "    %s; q ends\n", allowed_answers);
     }
 }
 
@@ -286,8 +100,7 @@ static void look_up(struct lesson *lesson, const char *workload, const struct le
     }
 }
 
-/* ---- The stations of a workload
- * ------------------------------------------------------------------ */
+/* ---- The stations of a workload -------------------------------------------------------------- */
 
 void step_sequential(struct lesson *lesson, const struct lesson_workload *workload,
                      const struct lesson_figures *sequential)
@@ -411,8 +224,7 @@ void step_pause(struct lesson *lesson)
         end_early(lesson);
 }
 
-/* ---- The score
- * ----------------------------------------------------------------------------------- */
+/* ---- The score ------------------------------------------------------------------------------- */
 
 /* How far a prediction was off, as a factor of at least 1; 0 for one in words. */
 static double distance(const json_t *entry)

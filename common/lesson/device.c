@@ -3,16 +3,9 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 void lesson_device_start(struct lesson_run *run)
 {
-    run->device_since = now();
+    run->device_since = wall_clock();
 }
 
 /* The kernel may wake a thread up to its timer slack late, 50 us unless told otherwise. */
@@ -26,7 +19,7 @@ void lesson_device_wait(struct lesson_run *run, double seconds)
         punctual = prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL) == 0;
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
         ;
-    run->device += now() - run->device_since;
+    run->device += wall_clock() - run->device_since;
 }
 
 /* ---- What it brings to load ahead ------------------------------------------------------------ */

@@ -50,6 +50,11 @@ const char *lesson_range_text(double middle, double minimum, double maximum);
 /* values[count] is sorted; count at least 1. */
 double median(double *values, size_t count);
 
+/* ---- clock.c --------------------------------------------------------------------------------- */
+
+/* CLOCK_MONOTONIC, in seconds. */
+double wall_clock(void);
+
 /* ---- environment.c --------------------------------------------------------------------------- */
 
 /* OpenMP and OpenBLAS read some settings before main; this sets what is missing and executes the

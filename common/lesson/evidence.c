@@ -354,3 +354,14 @@ void lesson_print_cases(struct lesson *lesson, const struct lesson_case *cases, 
         "  same?         every mode gave the sequential result\n",
         cases[0].evidence.workers, plural(cases[0].evidence.workers));
 }
+
+void lesson_conclude(struct lesson *lesson, const char *name, const char *text)
+{
+    struct conclusion *conclusion = lesson_allocate(lesson, 1, sizeof *conclusion);
+    conclusion->name = strdup(name);
+    conclusion->text = strdup(text);
+    if (!conclusion->name || !conclusion->text)
+        lesson_die(lesson, "out of memory");
+    *lesson->last_conclusion = conclusion;
+    lesson->last_conclusion = &conclusion->next;
+}

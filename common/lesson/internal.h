@@ -219,6 +219,10 @@ void output_write(struct lesson *lesson);
 
 /* Everything that --json writes, as a document of the caller's. Dies when memory is short. */
 struct json_t *output_document(struct lesson *lesson);
+void output_json(struct lesson *lesson, FILE *stream);
+
+/* What --csv writes. */
+void output_csv(struct lesson *lesson, FILE *stream);
 
 /* ---- record.c -------------------------------------------------------------------------------- */
 

@@ -1,8 +1,7 @@
-#include "common/lesson/internal.h"
+/* The command line: the options that all chapters have, and argp, which reads all. */
+#include "common/lesson/options.h"
 #include <argp.h>
-#include <inttypes.h>
 #include <limits.h>
-#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 
@@ -73,55 +72,6 @@ static const struct argp_option common_options[] = {
 
 enum { COMMON_COUNT = sizeof common_options / sizeof *common_options };
 
-/* ---- What is allowed, and saying so ---------------------------------------------------------- */
-
-__attribute__((noreturn)) static void refuse(struct lesson *lesson, const char *option,
-                                             const char *given, const char *allowed)
-{
-    lesson_usage(lesson, "--%s: '%s' is not allowed; it must be %s", option, given, allowed);
-}
-
-/* "a whole number from 1 to 1000", in a static buffer. */
-static const char *range_words(const char *what, int64_t minimum, int64_t maximum)
-{
-    static char words[128];
-    if (maximum == INT64_MAX)
-        snprintf(words, sizeof words, "%s, at least %" PRId64, what, minimum);
-    else
-        snprintf(words, sizeof words, "%s from %" PRId64 " to %" PRId64, what, minimum, maximum);
-    return words;
-}
-
-static int64_t whole_number(struct lesson *lesson, const char *option, const char *text,
-                            int64_t minimum, int64_t maximum)
-{
-    int64_t value = 0;
-    if (parse_integer(text, minimum, maximum, &value))
-        refuse(lesson, option, text, range_words("a whole number", minimum, maximum));
-    return value;
-}
-
-static double real_number(struct lesson *lesson, const char *option, const char *text,
-                          double minimum, double maximum)
-{
-    double value = 0.0;
-    if (parse_real(text, minimum, maximum, &value)) {
-        char words[80];
-        snprintf(words, sizeof words, "a number from %g to %g", minimum, maximum);
-        refuse(lesson, option, text, words);
-    }
-    return value;
-}
-
-static int one_of(struct lesson *lesson, const char *option, const char *text,
-                  const char *const *names, int count, const char *words)
-{
-    const int index = parse_name(text, names, count);
-    if (index < 0)
-        refuse(lesson, option, text, words);
-    return index;
-}
-
 static void parse_schedule(struct lesson *lesson, const char *text)
 {
     static const char *const names[] = {"static", "dynamic", "guided", "auto"};
@@ -133,154 +83,14 @@ static void parse_schedule(struct lesson *lesson, const char *text)
     int64_t chunk = 0;
     const size_t length = strcspn(text, ",");
     if (length >= sizeof kind)
-        refuse(lesson, "schedule", text, words);
+        refuse_value(lesson, "schedule", text, words);
     memcpy(kind, text, length);
     kind[length] = '\0';
     const int index = parse_name(kind, names, 4);
     if (index < 0 || (text[length] && parse_integer(text + length + 1, 1, INT_MAX, &chunk)))
-        refuse(lesson, "schedule", text, words);
+        refuse_value(lesson, "schedule", text, words);
     lesson->options.schedule = (int)kinds[index];
     lesson->options.schedule_chunk = (int)chunk;
-}
-
-/* ---- The chapter's own options --------------------------------------------------------------- */
-
-static const struct lesson_option *paths_option(const struct lesson *lesson)
-{
-    for (const struct lesson_option *option = lesson->chapter->options; option && option->name;
-         option++)
-        if (option->kind == LESSON_PATHS)
-            return option;
-    return NULL;
-}
-
-static void add_path(struct lesson *lesson, const struct lesson_option *option, const char *path)
-{
-    struct lesson_paths *paths = option->value;
-    if (!*path)
-        refuse(lesson, option->name, path, "the name of a file or directory");
-    const char **list = reallocarray(lesson->paths, paths->count + 1, sizeof *list);
-    if (!list)
-        lesson_die(lesson, "out of memory");
-    list[paths->count] = path;
-    lesson->paths = list;
-    paths->paths = list;
-    paths->count++;
-}
-
-/* The largest value of an option, where 0 stands for "no limit of its own". */
-static int64_t option_maximum(const struct lesson_option *option)
-{
-    return option->maximum > 0 || option->minimum < 0 ? option->maximum : INT64_MAX;
-}
-
-static void parse_integer_option(struct lesson *lesson, const struct lesson_option *option,
-                                 const char *text)
-{
-    const bool any = option->minimum == 0 && option->maximum == 0;
-    const int64_t minimum = any ? INT64_MIN : option->minimum;
-    const int64_t maximum = any ? INT64_MAX : option->maximum;
-    int64_t value = 0;
-    if (parse_integer(text, minimum, maximum, &value))
-        refuse(lesson, option->name, text,
-               any ? "a whole number of 64 bits" : range_words("a whole number", minimum, maximum));
-    memcpy(option->value, &value, sizeof value);
-}
-
-/* What a complaint about memory names later. */
-static void note_size(struct lesson *lesson, const struct lesson_option *option, const char *text)
-{
-    const size_t used = strlen(lesson->sizes);
-    snprintf(lesson->sizes + used, sizeof lesson->sizes - used, "%s--%s %s", used ? ", " : "",
-             option->name, text);
-}
-
-static void parse_shape_option(struct lesson *lesson, const struct lesson_option *option,
-                               const char *text)
-{
-    const int sides = option->kind == LESSON_SHAPE ? 2 : 3;
-    if (parse_shape(text, option->minimum, option_maximum(option), option->value, sides))
-        refuse(lesson, option->name, text,
-               range_words(sides == 2 ? "HEIGHTxWIDTH or one number for both, each"
-                                      : "DEPTHxHEIGHTxWIDTH or one number for all, each",
-                           option->minimum, option_maximum(option)));
-    note_size(lesson, option, text);
-}
-
-/* "yes|no|maybe" as "yes, no or maybe", in a static buffer. */
-static const char *choice_words(const char *words)
-{
-    static char text[128];
-    size_t used = 0;
-    const char *last = strrchr(words, '|');
-    for (const char *c = words; *c && used + 5 < sizeof text; c++)
-        if (*c == '|')
-            used += (size_t)snprintf(text + used, sizeof text - used, c == last ? " or " : ", ");
-        else
-            text[used++] = *c;
-    text[used] = '\0';
-    return text;
-}
-
-static void parse_chapter_option(struct lesson *lesson, const struct lesson_option *option,
-                                 const char *text)
-{
-    const int64_t maximum = option_maximum(option);
-    switch (option->kind) {
-    case LESSON_COUNT:
-        *(size_t *)option->value =
-            (size_t)whole_number(lesson, option->name, text, option->minimum, maximum);
-        note_size(lesson, option, text);
-        break;
-    case LESSON_INTEGER:
-        parse_integer_option(lesson, option, text);
-        break;
-    case LESSON_REAL:
-        *(double *)option->value = real_number(lesson, option->name, text, (double)option->minimum,
-                                               (double)option->maximum);
-        break;
-    case LESSON_SHAPE:
-    case LESSON_SHAPE3:
-        parse_shape_option(lesson, option, text);
-        break;
-    case LESSON_CHOICE:
-        *(int *)option->value = parse_choice(text, option->argument);
-        if (*(int *)option->value < 0)
-            refuse(lesson, option->name, text, choice_words(option->argument));
-        break;
-    case LESSON_TEXT:
-        if (!*text)
-            refuse(lesson, option->name, text, "some text");
-        *(const char **)option->value = text;
-        break;
-    case LESSON_PATH:
-        if (!*text)
-            refuse(lesson, option->name, text, "the name of a file or directory");
-        *(const char **)option->value = text;
-        break;
-    case LESSON_PATHS:
-        add_path(lesson, option, text);
-        break;
-    case LESSON_FLAG:
-        *(bool *)option->value = true;
-        break;
-    }
-}
-
-const struct lesson_option *options_find(const struct lesson *lesson, const void *value)
-{
-    for (const struct lesson_option *option = lesson->chapter->options; option && option->name;
-         option++)
-        if (option->value == value)
-            return option;
-    return NULL;
-}
-
-bool lesson_given(const struct lesson *lesson, const void *value)
-{
-    const struct lesson_option *option = options_find(lesson, value);
-    return option && lesson->options.given & UINT64_C(1)
-                                                 << (option - lesson->chapter->options) % 64;
 }
 
 /* ---- argp ------------------------------------------------------------------------------------ */
@@ -289,8 +99,8 @@ static void parse_worker_list(struct lesson *lesson, const char *text)
 {
     struct options *options = &lesson->options;
     if (parse_workers(text, options->workers, &options->worker_count))
-        refuse(lesson, "workers", text,
-               range_words("a list such as 1,2,4 of whole numbers", 1, POOL_MAX_WORKERS));
+        refuse_value(lesson, "workers", text,
+                     range_words("a list such as 1,2,4 of whole numbers", 1, POOL_MAX_WORKERS));
     options->worker_rule = WORKERS_BY_OPTION;
 }
 
@@ -301,20 +111,13 @@ static void parse_interval_list(struct lesson *lesson, const char *text)
     snprintf(words, sizeof words, "one number from %g to %g, or a list of at most %d such as %s",
              LEAST_INTERVAL, LONGEST_INTERVAL, MOST_INTERVALS, "0.0005,0.005,0.05");
     if (parse_intervals(text, options->intervals, &options->interval_count))
-        refuse(lesson, "switch-interval", text, words);
-}
-
-static const char *file_name(struct lesson *lesson, const char *option, const char *text)
-{
-    if (!*text)
-        refuse(lesson, option, text, "the name of a file or directory");
-    return text;
+        refuse_value(lesson, "switch-interval", text, words);
 }
 
 static const char *plot_name(struct lesson *lesson, const char *text)
 {
     if (plot_format(text) == PLOT_UNKNOWN)
-        refuse(lesson, "plot", text, "a file's name that ends in .svg, .png or .pdf, or -");
+        refuse_value(lesson, "plot", text, "a file's name that ends in .svg, .png or .pdf, or -");
     return text;
 }
 
@@ -327,8 +130,8 @@ static bool parse_common_option(struct lesson *lesson, int key, const char *text
     switch (key) {
     case 'm':
         if (parse_modes(text, options->modes))
-            refuse(lesson, "mode", text,
-                   "all, or a list of sequential, threads, gil and processes with commas");
+            refuse_value(lesson, "mode", text,
+                         "all, or a list of sequential, threads, gil and processes with commas");
         return true;
     case 'w':
         parse_worker_list(lesson, text);
@@ -409,7 +212,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     const struct lesson_option *paths = NULL;
     if (key >= KEY_CHAPTER && key < 0x100000) {
         lesson->options.given |= UINT64_C(1) << ((key - KEY_CHAPTER) % 64);
-        parse_chapter_option(lesson, &lesson->chapter->options[key - KEY_CHAPTER], text);
+        parse_own_option(lesson, &lesson->chapter->options[key - KEY_CHAPTER], text);
         return 0;
     }
     switch (key) {
@@ -425,31 +228,6 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         return 0;
     default:
         return parse_common_option(lesson, key, text) ? 0 : ARGP_ERR_UNKNOWN;
-    }
-}
-
-/* The default of a chapter's option, for --help. */
-static void default_words(char *words, size_t size, const struct lesson_option *option)
-{
-    const size_t *shape = option->value;
-    switch (option->kind) {
-    case LESSON_COUNT:
-        snprintf(words, size, " (default %zu)", *(const size_t *)option->value);
-        break;
-    case LESSON_INTEGER:
-        snprintf(words, size, " (default %" PRId64 ")", *(const int64_t *)option->value);
-        break;
-    case LESSON_REAL:
-        snprintf(words, size, " (default %g)", *(const double *)option->value);
-        break;
-    case LESSON_SHAPE:
-        snprintf(words, size, " (default %zux%zu)", shape[0], shape[1]);
-        break;
-    case LESSON_SHAPE3:
-        snprintf(words, size, " (default %zux%zux%zu)", shape[0], shape[1], shape[2]);
-        break;
-    default:
-        *words = '\0';
     }
 }
 

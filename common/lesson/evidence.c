@@ -193,11 +193,6 @@ struct lesson_evidence lesson_evidence(const struct lesson *lesson,
 
 /* ---- In words -------------------------------------------------------------------------------- */
 
-static const char *plural(double count)
-{
-    return count == 1.0 ? "" : "s";
-}
-
 static void print_costs(struct lesson *lesson, const struct lesson_evidence *evidence)
 {
     const double work = lesson_break_even_work(evidence->handing_over, evidence->parallel);

@@ -47,6 +47,9 @@ extern const char *const lesson_transfer_names[LESSON_BOTH + 1];
 /* "12.3 [12.1 - 13.0] ms": three times in the unit of the first. */
 const char *lesson_range_text(double middle, double minimum, double maximum);
 
+/* "" for one, else "s". */
+const char *plural(double count);
+
 /* values[count] is sorted; count at least 1. */
 double median(double *values, size_t count);
 
@@ -268,6 +271,16 @@ void series_add(struct lesson *lesson, struct json_t *series);
  * numbers of workers, one for each way. */
 struct json_t *series_document(struct lesson *lesson);
 
+/* ---- terminal.c ------------------------------------------------------------------------------ */
+
+/* Rows and columns, at least 1; 24 and 80 if the terminal does not say, or if it is none. */
+struct winsize;
+struct winsize terminal_window(int fd);
+int terminal_columns(int fd);
+
+/* Is text UTF-8 where this program was started? */
+bool terminal_is_utf8(void);
+
 /* ---- live.c: what goes on, on a terminal's standard error ------------------------------------ */
 
 /* One line in place, unless another was drawn in the last tenth of a second; progress_clear takes
@@ -275,9 +288,6 @@ struct json_t *series_document(struct lesson *lesson);
 __attribute__((format(printf, 2, 3))) void progress_show(struct lesson *lesson, const char *format,
                                                          ...);
 void progress_clear(struct lesson *lesson);
-
-/* The columns of a terminal, at least 1; 80 if it does not say, or is none. */
-int terminal_columns(int fd);
 
 /* Around a run: under the line of progress_show it shows what each worker has done and how many
  * cores are busy, drawn by the main thread, at most ten times a second. expected: how long such a

@@ -65,19 +65,6 @@ static bool due(void)
     return screen.drawn == 0.0 || coarse_clock() - screen.drawn >= INTERVAL;
 }
 
-static struct winsize window_of(int fd)
-{
-    struct winsize window = {0};
-    if (ioctl(fd, TIOCGWINSZ, &window) || window.ws_col == 0)
-        window = (struct winsize){.ws_row = 24, .ws_col = 80};
-    return window;
-}
-
-int terminal_columns(int fd)
-{
-    return window_of(fd).ws_col;
-}
-
 /* Erases the line where the cursor is, and those above. */
 static const char erase_line[] = "\r\033[K", erase_above[] = "\033[A\033[K";
 
@@ -136,7 +123,7 @@ static void draw(void)
     if (!out)
         return;
     catch_signals();
-    const int columns = window_of(STDERR_FILENO).ws_col;
+    const int columns = terminal_window(STDERR_FILENO).ws_col;
     if (screen.shown)
         put_erase(out, columns);
     else
@@ -172,7 +159,7 @@ void progress_clear(struct lesson *lesson)
 {
     (void)lesson;
     if (screen.shown)
-        put_erase(stderr, window_of(STDERR_FILENO).ws_col);
+        put_erase(stderr, terminal_window(STDERR_FILENO).ws_col);
     screen.shown = 0;
 }
 
@@ -217,7 +204,7 @@ static void compose_run(const struct live *live, size_t done, int columns)
 
 static void draw_run(const struct live *live)
 {
-    const struct winsize window = window_of(STDERR_FILENO);
+    const struct winsize window = terminal_window(STDERR_FILENO);
     const int columns = window.ws_col < MOST_COLUMNS ? window.ws_col : MOST_COLUMNS;
     const bool roomy = columns >= WORKER_COLUMN && window.ws_row >= 2 * (live->rows + 1);
     size_t done = 0;

@@ -6,11 +6,8 @@
 #include "common/lesson/child.h"
 #include "common/lesson/gnuplot.h"
 #include "common/lesson/internal.h"
-#include <langinfo.h>
-#include <locale.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,7 +15,6 @@
 #define GNUPLOT_SECONDS "FORKJOIN_GNUPLOT_SECONDS"
 #define DRAW_SECONDS    60.0
 #define CHECK_SECONDS   20.0
-#define PIPE_COLUMNS    80
 #define LEAST_COLUMNS   50
 #define MOST_COLUMNS    160
 
@@ -145,26 +141,12 @@ void plot_check(struct lesson *lesson)
 
 /* ---- --plot ---------------------------------------------------------------------------------- */
 
-/* Is text UTF-8 where this program was started? */
-static bool locale_is_utf8(void)
-{
-    locale_t locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
-    if (!locale)
-        return false;
-    const bool utf8 = strcmp(nl_langinfo_l(CODESET, locale), "UTF-8") == 0;
-    freelocale(locale);
-    return utf8;
-}
-
 static int window_columns(void)
 {
-    struct winsize window;
-    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) != 0 ||
-        window.ws_col == 0)
-        return PIPE_COLUMNS;
-    return window.ws_col < LEAST_COLUMNS  ? LEAST_COLUMNS
-           : window.ws_col > MOST_COLUMNS ? MOST_COLUMNS
-                                          : window.ws_col;
+    const int columns = terminal_columns(STDOUT_FILENO);
+    return columns < LEAST_COLUMNS  ? LEAST_COLUMNS
+           : columns > MOST_COLUMNS ? MOST_COLUMNS
+                                    : columns;
 }
 
 /* Without the blanks at the ends of the lines that gnuplot fills up. */
@@ -184,7 +166,7 @@ static int draw_text(struct lesson *lesson, struct error *error)
 {
     const struct chart_look look = {.text = true,
                                     .columns = window_columns(),
-                                    .utf8 = locale_is_utf8(),
+                                    .utf8 = terminal_is_utf8(),
                                     .colour = lesson->colour};
     struct script script;
     char *output;

@@ -226,6 +226,11 @@ const char *lesson_bytes_text(double bytes)
     return text;
 }
 
+const char *plural(double count)
+{
+    return count == 1.0 ? "" : "s";
+}
+
 static int compare_doubles(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;

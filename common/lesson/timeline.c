@@ -1,10 +1,7 @@
 #include "common/lesson/internal.h"
-#include <langinfo.h>
 #include <limits.h>
-#include <locale.h>
 #include <math.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define NARROWEST 20
@@ -15,24 +12,11 @@
 
 static int window_columns(void)
 {
-    struct winsize window;
     const char *said = getenv("COLUMNS");
-    int64_t columns = 80;
-    if ((!said || parse_integer(said, 1, INT_MAX, &columns) != 0) &&
-        ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0)
-        columns = window.ws_col;
+    int64_t columns;
+    if (!said || parse_integer(said, 1, INT_MAX, &columns) != 0)
+        columns = terminal_columns(STDOUT_FILENO);
     return columns < NARROWEST ? NARROWEST : columns > WIDEST ? WIDEST : (int)columns;
-}
-
-/* Only asked, not set for the program: numbers keep their points. */
-static bool locale_is_utf8(void)
-{
-    const locale_t locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
-    if (!locale)
-        return false;
-    const bool utf8 = strcmp(nl_langinfo_l(CODESET, locale), "UTF-8") == 0;
-    freelocale(locale);
-    return utf8;
 }
 
 /* ---- What fills most of a cell --------------------------------------------------------------- */
@@ -246,7 +230,7 @@ static void draw_legend(const struct canvas *canvas)
 void timeline_draw(struct lesson *lesson, const char *name, const struct lesson_results *results)
 {
     struct canvas canvas = {
-        .lesson = lesson, .columns = window_columns(), .utf8 = locale_is_utf8()};
+        .lesson = lesson, .columns = window_columns(), .utf8 = terminal_is_utf8()};
     bool any = false;
     char heading[128];
     for (size_t i = 0; i < results->count; i++)

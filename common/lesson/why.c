@@ -24,11 +24,6 @@ struct reason {
     double overhead; /* seconds that the run took above a perfect one */
 };
 
-static const char *plural(double count)
-{
-    return count == 1.0 ? "" : "s";
-}
-
 /* To two digits: an estimate is not known better. */
 static double about(double count)
 {

@@ -1,5 +1,5 @@
 """chapter_01.py - what test_chapters.py needs to know of chapter 1."""
-from test_chapters import Chapter
+from chapter_test import Chapter
 
 CHAPTER = Chapter(
     counts=lambda n: {"--tasks": n, "--iterations": 300},

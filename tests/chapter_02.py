@@ -1,5 +1,5 @@
 """chapter_02.py - what test_chapters.py needs to know of chapter 2."""
-from test_chapters import Chapter
+from chapter_test import Chapter
 
 CHAPTER = Chapter(
     counts=lambda n: {"--tasks": n, "--iterations": 300},

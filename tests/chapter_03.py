@@ -1,5 +1,5 @@
 """chapter_03.py - what test_chapters.py needs to know of chapter 3."""
-from test_chapters import Chapter
+from chapter_test import Chapter
 
 CHAPTER = Chapter(
     counts=lambda n: {"--light-tasks": n, "--matrices": n, "--order": 9},

@@ -5,7 +5,7 @@ import shutil
 import struct
 import zlib
 
-from test_chapters import MODES, Chapter, ChapterTest, shape_of, write_png
+from chapter_test import MODES, Chapter, ChapterTest, shape_of, write_png
 
 CHAPTER = Chapter(
     counts=lambda n: {"--images": n, "--size": "12x9"},

@@ -4,9 +4,8 @@ import os
 import subprocess
 import time
 
-import test_chapters
-from test_chapters import (WORKERS, Chapter, ChapterTest, arguments, helper_and_workers, kill,
-                           read_npy, wait_until)
+from chapter_test import (WORKERS, Chapter, ChapterTest, arguments, helper_and_workers, kill,
+                          python_with_numpy, read_npy, wait_until)
 
 
 def counts(n):
@@ -143,7 +142,7 @@ class Flags(ChapterTest):
 
     def setUp(self):
         super().setUp()
-        self.python = test_chapters.python_with_numpy()
+        self.python = python_with_numpy()
         if not self.python:
             self.skipTest("no Python with NumPy was found: the results are not compared with it")
 

@@ -1,5 +1,5 @@
 """chapter_06.py - what test_chapters.py needs to know of chapter 6, and tests of its versions."""
-from test_chapters import Chapter, ChapterTest, read_npy
+from chapter_test import Chapter, ChapterTest, read_npy
 
 CONVOLUTIONS = ("naive", "einsum", "im2col", "direct")
 WEIGHTS = 65088  # bytes

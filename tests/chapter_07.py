@@ -3,7 +3,7 @@ its total and of its errors."""
 import math
 import os
 
-from test_chapters import WORKERS, Chapter, ChapterTest, read_npy, shape_of
+from chapter_test import WORKERS, Chapter, ChapterTest, read_npy, shape_of
 
 CHAPTER = Chapter(
     counts=lambda n: {"--shape": f"{n}x5x3"},

@@ -1,18 +1,15 @@
 """chapter_08.py - what test_chapters.py needs to know of chapter 8, and tests of its questions, its
 commands and its advice."""
-import fcntl
 import itertools
 import math
 import os
-import pty
 import re
 import signal
-import subprocess
-import termios
 import time
 import unittest
 
-from test_chapters import LIMIT, MODES, PROMPT, Chapter, ChapterTest, family, read_npy, wait_until
+from chapter_test import (LIMIT, MODES, PROMPT, Chapter, ChapterTest, TerminalTest, family, read_npy,
+                          wait_until)
 
 WORKLOADS = ("x_plus_1", "python_like", "large_data", "image", "matrix")
 QUESTIONS = ("independent", "heavy", "large")
@@ -87,114 +84,74 @@ class Questions(ChapterTest):
             self.fail_with(options, ["--command", "--files"], (2,))
 
 
-class Terminal(ChapterTest):
-    """The program on a terminal of its own."""
+class Terminal(TerminalTest):
+    def open(self, *options, streams=("stdin", "stdout"), **keywords):
+        return super().open(*options, streams=streams, **{"NO_COLOR": "1", **keywords})
 
-    def open(self, *options, stdin=True, stdout=True):
-        master, slave = pty.openpty()
-        self.addCleanup(os.close, master)
-
-        def take_terminal():
-            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-
-        process = self.start(*options, stdin=slave if stdin else subprocess.DEVNULL,
-                             stdout=slave if stdout else subprocess.PIPE, pass_fds=(slave,),
-                             preexec_fn=take_terminal,
-                             env={**self.environment, "TERM": "xterm", "NO_COLOR": "1"})
-        os.close(slave)
-        self.addCleanup(process.stderr.close)
-        self.screen = ""
-        return process, master
-
-    def read_until(self, master, text):
-        """Adds to self.screen what the terminal shows until text, or its end."""
-        start = len(self.screen)
-        while text not in self.screen[start:]:
-            try:
-                data = os.read(master, 4096)
-            except OSError:  # nobody has the other end open any more
-                data = b""
-            if not data:
-                self.fail(f"the terminal ended before '{text}': {self.screen}")
-            self.screen += data.decode()
-
-    def close(self, process, master):
+    def close(self, process):
         """Reads the rest. Returns status and standard error."""
-        try:
-            while data := os.read(master, 4096):
-                self.screen += data.decode()
-        except OSError:
-            pass
-        status = process.wait(LIMIT)
-        self.assert_no_process_left()
-        return status, process.stderr.read()
+        return super().close(process), process.stderr.read()
 
-    def answer(self, master, *lines):
+    def answer(self, *lines):
         for line in lines:
-            self.read_until(master, "yes or no? ")
-            os.write(master, line.encode())
+            self.read_until("yes or no? ")
+            self.write(line)
 
     def test_asked_and_answered(self):
         for answers in (("no",), ("yes", "no"), ("yes", "yes", "no"), ("yes", "yes", "yes")):
             with self.subTest(answers=answers):
-                process, master = self.open()
-                self.answer(master, *(f"{answer}\n" for answer in answers))
-                self.assertEqual(self.close(process, master), (0, ""))
-                Questions.assert_tree(self, self.screen, (*answers, "no", "no")[:3])
-                self.assertEqual(self.screen.count("yes or no? "), len(answers))
+                process = self.open()
+                self.answer(*(f"{answer}\n" for answer in answers))
+                self.assertEqual(self.close(process), (0, ""))
+                Questions.assert_tree(self, self.shown, (*answers, "no", "no")[:3])
+                self.assertEqual(self.shown.count("yes or no? "), len(answers))
 
     def test_nonsense_is_asked_again(self):
-        process, master = self.open()
+        process = self.open()
         nonsense = ("\n", "perhaps\n", "yess\n", "yes no\n", "42\n", "y" * 3000 + "\n", "ñ\n", " \t \n")
-        self.answer(master, *nonsense, " YES \n", "nope\n", "N\n")
-        self.assertEqual(self.close(process, master), (0, ""))
-        Questions.assert_tree(self, self.screen, ("yes", "no", "no"))
-        self.assertEqual(self.screen.count("yes or no? "), len(nonsense) + 3)
+        self.answer(*nonsense, " YES \n", "nope\n", "N\n")
+        self.assertEqual(self.close(process), (0, ""))
+        Questions.assert_tree(self, self.shown, ("yes", "no", "no"))
+        self.assertEqual(self.shown.count("yes or no? "), len(nonsense) + 3)
 
     def test_given_answers_are_not_asked(self):
-        process, master = self.open("--heavy=yes", "--large=no")
-        self.answer(master, "y\n")
-        self.assertEqual(self.close(process, master), (0, ""))
-        self.assertEqual(self.screen.count("yes or no? "), 1)
-        Questions.assert_tree(self, self.screen, ("yes", "yes", "no"))
+        process = self.open("--heavy=yes", "--large=no")
+        self.answer("y\n")
+        self.assertEqual(self.close(process), (0, ""))
+        self.assertEqual(self.shown.count("yes or no? "), 1)
+        Questions.assert_tree(self, self.shown, ("yes", "yes", "no"))
 
     def test_end_of_input(self):
-        process, master = self.open()
-        self.answer(master, "yes\n", "\x04")
-        status, err = self.close(process, master)
+        process = self.open()
+        self.answer("yes\n", "\x04")
+        status, err = self.close(process)
         self.assertEqual((status, err.count("\n")), (1, 1), err)
         self.assertIn("--heavy", err)
-        self.assertNotIn("Advice", self.screen)
+        self.assertNotIn("Advice", self.shown)
 
     def test_interrupt(self):
-        process, master = self.open()
-        self.answer(master, "yes\n", "\x03")
-        status, err = self.close(process, master)
+        process = self.open()
+        self.answer("yes\n", "\x03")
+        status, err = self.close(process)
         self.assertIn(status, (-signal.SIGINT, 128 + signal.SIGINT))
         self.assertEqual(err, "")
 
     def test_when_nobody_is_asked(self):
         small = self.small(2)
-        for keywords, options in (({"stdin": False}, small), ({"stdout": False}, small),
+        for keywords, options in (({"streams": ("stdout",)}, small), ({"streams": ("stdin",)}, small),
                                   ({}, [*small, "--quiet"]), ({}, [*small, "--json=-"]),
                                   ({}, small), ({}, ["--workload=x_plus_1", "--repeats=1"])):
             with self.subTest(keywords=keywords, options=options[-1]):
-                process, master = self.open(*options, **keywords)
+                process = self.open(*options, **keywords)
                 out = process.stdout.read() if process.stdout else ""
-                status, err = self.close(process, master)
+                status, err = self.close(process)
                 self.assertEqual((status, err.replace("\r", "").replace("\x1b[K", "")), (0, ""))
-                self.assertNotIn("yes or no?", self.screen + out)
+                self.assertNotIn("yes or no?", self.shown + out)
 
     def test_the_path_is_bold_on_a_terminal(self):
-        master, slave = pty.openpty()
-        process = self.start("--independent=no", stdout=slave,
-                             env={**{k: v for k, v in self.environment.items() if k != "NO_COLOR"},
-                                  "TERM": "xterm"})
-        os.close(slave)
-        self.screen = ""
-        self.assertEqual(self.close(process, master), (0, ""))
-        os.close(master)
-        self.assertIn("\x1b[1m==== no =====>\x1b[0m", self.screen.replace("+", ""))
+        process = self.open("--independent=no", streams=("stdout",), NO_COLOR=None)
+        self.assertEqual(self.close(process), (0, ""))
+        self.assertIn("\x1b[1m==== no =====>\x1b[0m", self.shown.replace("+", ""))
 
 
 # ---- Advice ---------------------------------------------------------------------------------------

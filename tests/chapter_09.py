@@ -9,7 +9,7 @@ import stat
 import time
 from unittest import SkipTest
 
-from test_chapters import (LIMIT, PROMPT, Chapter, ChapterTest, arguments, family, kill,
+from chapter_test import (LIMIT, PROMPT, Chapter, ChapterTest, arguments, family, kill,
                            python_with_numpy, read_npy, shape_of, wait_until)
 
 CHAPTER = Chapter(

@@ -8,7 +8,7 @@ import stat
 import time
 import unittest
 
-from test_chapters import LIMIT, PROMPT, SHORT, ChapterTest, family, kill, python_with_numpy, wait_until
+from chapter_test import LIMIT, PROMPT, SHORT, ChapterTest, family, kill, python_with_numpy, wait_until
 
 HELP = 'case "$*" in *"import numpy"*|*--help*) exec {python} "$@";; esac\n'  # the calls before
 ENDLESS = 'echo >"$1"; while :; do sleep 0.01; echo >>"$1"; done'  # keeps a file open and written

@@ -23,7 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from test_chapters import python_with_numpy, write_png
+from chapter_test import python_with_numpy, write_png
 
 BUILD, SOURCE = (Path(argument).resolve() for argument in sys.argv[1:3])
 sys.path.insert(0, str(SOURCE / "docs" / "site"))

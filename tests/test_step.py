@@ -3,21 +3,15 @@
 
 Usage: python3 tests/test_step.py BUILD_ROOT SOURCE_ROOT [TEST...]
 """
-import fcntl
 import json
 import os
-import pty
 import re
 import signal
-import struct
-import subprocess
 import sys
-import termios
 import time
 import unittest
 
-import test_chapters
-from test_chapters import LIMIT, ChapterTest
+from chapter_test import LIMIT, ChapterTest, TerminalTest
 
 SMALL = ("--tasks=6", "--iterations=100", "--repeats=1", "--workers=2")
 # 10^9 turns of a loop: some tenths of a second anywhere
@@ -62,61 +56,6 @@ class Screen:
 
     def text(self):
         return "\n".join(self.lines).rstrip()
-
-
-class TerminalTest(ChapterTest):
-    stem = "01_pool_map"
-
-    def open(self, *options, columns=100, rows=40, streams=("stdin", "stdout", "stderr"), typed="",
-             **changes):
-        """The program with these streams on a terminal of its own, the others as in start; typed:
-        what is there to be read before it begins."""
-        self.master, slave = pty.openpty()
-        self.write(typed)
-        self.addCleanup(os.close, self.master)
-        self.resize(columns, rows)
-        environment = {**self.environment, "TERM": "xterm", **changes}
-        environment = {name: value for name, value in environment.items() if value is not None}
-        if "NO_COLOR" not in changes:
-            environment.pop("NO_COLOR", None)
-        process = self.start(*options, **dict.fromkeys(streams, slave), env=environment,
-                             pass_fds=(slave,),
-                             preexec_fn=lambda: fcntl.ioctl(slave, termios.TIOCSCTTY, 0))
-        os.close(slave)
-        for stream in (process.stdout, process.stderr):
-            if stream:
-                self.addCleanup(stream.close)
-        self.shown, self.looked_at = "", 0
-        return process
-
-    def resize(self, columns, rows):
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def read(self):
-        try:
-            data = os.read(self.master, 65536)
-        except OSError:  # nobody has the other end open any more
-            data = b""
-        self.shown += data.decode().replace("\r\n", "\n")
-        return bool(data)
-
-    def read_until(self, text):
-        """Reads until this text is shown, after what was looked for before."""
-        while (at := self.shown.find(text, self.looked_at)) < 0:
-            if not self.read():
-                self.fail(f"the terminal ended before {text!r}: {self.shown}")
-        self.looked_at = at + len(text)
-
-    def close(self, process):
-        """Reads the rest. Returns the status."""
-        while self.read():
-            pass
-        status = process.wait(LIMIT)
-        self.assert_no_process_left()
-        return status
-
-    def write(self, text):
-        os.write(self.master, text.encode())
 
 
 # ---- The live view --------------------------------------------------------------------------------
@@ -430,6 +369,7 @@ class OtherChapters(TerminalTest):
 
 
 if __name__ == "__main__":
+    ChapterTest.stem = "01_pool_map"
     ChapterTest.build, ChapterTest.source = map(os.path.abspath, sys.argv[1:3])
-    del test_chapters, sys.argv[1:3]
+    del sys.argv[1:3]
     unittest.main()

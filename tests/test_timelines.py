@@ -8,7 +8,7 @@ import os
 import signal
 import time
 
-from test_chapters import ChapterTest, PROMPT
+from chapter_test import ChapterTest, PROMPT
 
 KINDS = {"task", "chunk", "copy", "gil"}
 METADATA = {"process_name": "name", "process_labels": "labels", "process_sort_index": "sort_index",

@@ -8,6 +8,7 @@
 #include "common/lesson/internal.h"
 #include "common/parallel/resources.h"
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>

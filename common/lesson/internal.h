@@ -1,19 +1,51 @@
 /* internal.h - what the files of common/lesson share; chapters use lesson.h.
  *
- * A lesson runs through five stations, a file each: the environment the libraries want
- * (environment.c), the command line (options.c), the machine (machine.c), the measurement
- * (measure.c, on the arrays of arrays.c; record.c), the report (report.c, why.c, timeline.c,
- * output.c, trace.c; charts.h). python.c, beside.c, live.c and step.c stand beside them, and
- * child.c under these.
+ * The files, in the order of a lesson's life and of the sections below:
+ *
+ *   to speak    message.c, text.c; terminal.c, live.c
+ *   to begin    lesson.c, which begins and ends it; environment.c, machine.c; options.c with
+ *               own_options.c and option_values.c (options.h)
+ *   to measure  arrays.c, scratch.c; measure.c and the files that measure.h names; record.c
+ *   to explain  report.c, why.c, timeline.c; evidence.c (evidence.h)
+ *   to write    output.c with json.c, csv.c, trace.c, series.c; page.c with source.c (page.h,
+ *               source.h); charts.c, gnuplot.c, plot.c (charts.h)
+ *   --step      step.c with answers.c (step.h)
+ *   --python    python.c, beside.c and others (beside.h); child.c runs a program (child.h)
+ *
+ * On top of these stand what chapters measure and draw with besides lesson_measure: sweep.c,
+ * variants.c, compare.c, ladder.c, device.c, diagram.c, tree.c, command.c.
+ *
+ * Whoever is called knows nothing of its caller, with three exceptions: the first text brings the
+ * banner with it (message.c, machine.c), an answer to --step may end the lesson (step.c, lesson.c),
+ * and gnuplot.c and gnuplot_panel.c are one thing in two files.
  */
 #ifndef LESSON_INTERNAL_H
 #define LESSON_INTERNAL_H
 
+#include "common/lesson/beside.h"
 #include "common/lesson/charts.h"
 #include "common/lesson/lesson.h"
-#include <sched.h>
 
 #define MOST_INTERVALS 16 /* that one run may compare */
+
+/* ---- message.c (and lesson_print, lesson_die, ... of lesson.h) ------------------------------- */
+
+/* Ends the program when memory for the lesson's own small things is short. */
+void *lesson_allocate(struct lesson *lesson, size_t count, size_t size);
+
+/* One line on standard error, which is no failure. */
+__attribute__((format(printf, 2, 3))) void lesson_note(struct lesson *lesson, const char *format,
+                                                       ...);
+
+/* Flushes standard output; ends the program when it cannot be written. */
+void lesson_flush(struct lesson *lesson);
+
+/* At exit: output that was lost is an error. */
+void check_standard_output(void);
+
+/* Text that is broken into lines of at most 100 columns, the later ones indented. */
+void report_paragraph(struct lesson *lesson, int indent, const char *text);
+void report_paragraph_within(struct lesson *lesson, int columns, int indent, const char *text);
 
 /* ---- text.c: numbers from text, strictly, and back ------------------------------------------- */
 
@@ -53,10 +85,33 @@ const char *plural(double count);
 /* values[count] is sorted; count at least 1. */
 double median(double *values, size_t count);
 
-/* ---- clock.c --------------------------------------------------------------------------------- */
+/* ---- terminal.c ------------------------------------------------------------------------------ */
 
-/* CLOCK_MONOTONIC, in seconds. */
-double wall_clock(void);
+/* Rows and columns, at least 1; 24 and 80 if the terminal does not say, or if it is none. */
+struct winsize;
+struct winsize terminal_window(int fd);
+int terminal_columns(int fd);
+
+/* Is text UTF-8 where this program was started? */
+bool terminal_is_utf8(void);
+
+/* ---- live.c: what goes on, on a terminal's standard error ------------------------------------ */
+
+/* One line in place, unless another was drawn in the last tenth of a second; progress_clear takes
+ * it away, and so does a signal that ends the program. */
+__attribute__((format(printf, 2, 3))) void progress_show(struct lesson *lesson, const char *format,
+                                                         ...);
+void progress_clear(struct lesson *lesson);
+
+/* Around a run: under the line of progress_show it shows what each worker has done and how many
+ * cores are busy, drawn by the main thread, at most ten times a second. expected: how long such a
+ * run took, or about, or below 0. Short runs, and tasks so short that counting them would be felt,
+ * are not looked at. */
+void live_begin(struct lesson *lesson, const struct lesson_workload *workload,
+                struct lesson_run *run, double expected);
+void live_end(struct lesson *lesson, struct lesson_run *run);
+struct live;
+void live_task(struct live *live); /* this thread has done a task */
 
 /* ---- environment.c --------------------------------------------------------------------------- */
 
@@ -180,7 +235,10 @@ void arrays_keep_reference(struct lesson *lesson, struct array_set *set);
 bool arrays_match(const struct array_set *set, bool shared, double tolerance);
 void arrays_restore(struct array_set *set);
 
-/* ---- report.c, why.c, output.c --------------------------------------------------------------- */
+/* ---- clock.c, figures.c; the rest of the measurement is in measure.h ------------------------- */
+
+/* CLOCK_MONOTONIC, in seconds. */
+double wall_clock(void);
 
 /* The results of one workload, kept for JSON, CSV and the report page. */
 struct measured {
@@ -196,36 +254,6 @@ struct measured {
 
 /* What was kept with these results; NULL: they are none of the lesson's. */
 struct measured *measured_of(struct lesson *lesson, const struct lesson_results *results);
-
-void report_table(struct lesson *lesson, const struct lesson_workload *workload,
-                  const struct lesson_results *results);
-
-/* Text that is broken into lines of at most 100 columns, the later ones indented. */
-void report_paragraph(struct lesson *lesson, int indent, const char *text);
-void report_paragraph_within(struct lesson *lesson, int columns, int indent, const char *text);
-
-/* Why this row came out as it did, as one sentence or two; the caller frees it. NULL: out of
- * memory. */
-char *why_text(const struct lesson_figures *figures, const struct lesson_figures *sequential,
-               int cores);
-
-/* Was the lock given back for each task, as NumPy's kernels do? That lets tasks run side by side:
- * then what is true of threads is true of mode gil. */
-bool gives_lock_back(const struct lesson_figures *figures);
-
-void why_print(struct lesson *lesson, const struct lesson_results *results);
-
-/* Dies if the files that were asked for could not be written later. */
-void output_check(struct lesson *lesson);
-void output_prepare(struct lesson *lesson); /* makes the --save directory */
-void output_write(struct lesson *lesson);
-
-/* Everything that --json writes, as a document of the caller's. Dies when memory is short. */
-struct json_t *output_document(struct lesson *lesson);
-void output_json(struct lesson *lesson, FILE *stream);
-
-/* What --csv writes. */
-void output_csv(struct lesson *lesson, FILE *stream);
 
 /* ---- record.c -------------------------------------------------------------------------------- */
 
@@ -248,7 +276,23 @@ struct lesson_timeline *record_take(struct lesson *lesson, enum lesson_mode mode
                                     double begin, double wall);
 void record_free(const struct lesson_timeline *timeline);
 
-/* ---- timeline.c, trace.c --------------------------------------------------------------------- */
+/* ---- report.c, why.c ------------------------------------------------------------------------- */
+
+void report_table(struct lesson *lesson, const struct lesson_workload *workload,
+                  const struct lesson_results *results);
+
+/* Why this row came out as it did, as one sentence or two; the caller frees it. NULL: out of
+ * memory. */
+char *why_text(const struct lesson_figures *figures, const struct lesson_figures *sequential,
+               int cores);
+
+/* Was the lock given back for each task, as NumPy's kernels do? That lets tasks run side by side:
+ * then what is true of threads is true of mode gil. */
+bool gives_lock_back(const struct lesson_figures *figures);
+
+void why_print(struct lesson *lesson, const struct lesson_results *results);
+
+/* ---- timeline.c ------------------------------------------------------------------------------ */
 
 /* What --timeline draws of a workload's recorded runs, if it was asked for. */
 void timeline_draw(struct lesson *lesson, const char *name, const struct lesson_results *results);
@@ -256,8 +300,23 @@ void timeline_draw(struct lesson *lesson, const char *name, const struct lesson_
 /* ... and of all workloads that were measured quietly. */
 void timeline_draw_quiet(struct lesson *lesson);
 
+/* ---- output.c, json.c, csv.c, trace.c -------------------------------------------------------- */
+
+/* Dies if the files that were asked for could not be written later. */
+void output_check(struct lesson *lesson);
+void output_prepare(struct lesson *lesson); /* makes the --save directory */
+void output_write(struct lesson *lesson);
+
+/* Everything that --json writes, as a document of the caller's. Dies when memory is short. */
+struct json_t *output_document(struct lesson *lesson);
+void output_json(struct lesson *lesson, FILE *stream);
+
+/* What --csv writes. */
+void output_csv(struct lesson *lesson, FILE *stream);
+
 /* What --trace writes. */
 void trace_write(struct lesson *lesson, FILE *stream);
+
 /* ---- series.c: what a class can plot by itself ----------------------------------------------- */
 
 /* These results are a step of a sweep: what was varied, and its size there. */
@@ -270,33 +329,6 @@ void series_add(struct lesson *lesson, struct json_t *series);
 /* The "series" of --json: what was added, and, of each workload that was shown with several
  * numbers of workers, one for each way. */
 struct json_t *series_document(struct lesson *lesson);
-
-/* ---- terminal.c ------------------------------------------------------------------------------ */
-
-/* Rows and columns, at least 1; 24 and 80 if the terminal does not say, or if it is none. */
-struct winsize;
-struct winsize terminal_window(int fd);
-int terminal_columns(int fd);
-
-/* Is text UTF-8 where this program was started? */
-bool terminal_is_utf8(void);
-
-/* ---- live.c: what goes on, on a terminal's standard error ------------------------------------ */
-
-/* One line in place, unless another was drawn in the last tenth of a second; progress_clear takes
- * it away, and so does a signal that ends the program. */
-__attribute__((format(printf, 2, 3))) void progress_show(struct lesson *lesson, const char *format,
-                                                         ...);
-void progress_clear(struct lesson *lesson);
-
-/* Around a run: under the line of progress_show it shows what each worker has done and how many
- * cores are busy, drawn by the main thread, at most ten times a second. expected: how long such a
- * run took, or about, or below 0. Short runs, and tasks so short that counting them would be felt,
- * are not looked at. */
-void live_begin(struct lesson *lesson, const struct lesson_workload *workload,
-                struct lesson_run *run, double expected);
-void live_end(struct lesson *lesson, struct lesson_run *run);
-void live_task(struct live *live); /* this thread has done a task */
 
 /* ---- step.c: --step, what the room expects beside what is measured --------------------------- */
 
@@ -332,118 +364,6 @@ char *command_word(const char *text, const char *file);
  * none. */
 char *find_program(const char *name);
 
-/* ---- python.c -------------------------------------------------------------------------------- */
-
-/* A Python that can run the chapter's notebook.py. The caller frees it. */
-struct python {
-    char *path;
-    char *help; /* what notebook.py --help printed */
-};
-void python_free(struct python *python);
-
-/* The one that FORKJOIN_PYTHON names, or else the first that can: python3 in PATH, Debian's. Also
- * without NumPy, if the notebook can do without. */
-int python_find(struct lesson *lesson, struct python *python, struct error *error);
-
-/* The same for this program. */
-int python_try(struct lesson *lesson, const char *program, struct python *python,
-               struct error *error);
-
-/* The paths of all python3.*t in PATH, whose threads share no lock, each name once. The caller
- * frees them and the array; a NULL ends it. */
-char **python_free_threaded(struct lesson *lesson);
-
-/* FORKJOIN_PYTHON_SECONDS, or else `seconds`. Ends the program if that is no number. */
-double python_seconds(struct lesson *lesson, double seconds);
-
-/* Runs notebook.py with options[count], for at most `limit` seconds. The report that it printed, a
- * new reference. NULL with *error: ERROR_TIMEOUT, ERROR_INVALID (it refused the options), or
- * anything else (it failed). If it reported, but ended with another status than 0, both. */
-struct json_t *python_run(struct lesson *lesson, const struct python *python,
-                          const char *const *options, size_t count, double limit,
-                          struct error *error);
-
-/* ---- temporary.c ----------------------------------------------------------------------------- */
-
-/* Makes a directory in TMPDIR, or else /tmp, for files only. It is removed by temporary_remove, by
- * exit, and by a signal that ends the program; there can be one at a time. NULL with *error. */
-const char *temporary_make(struct error *error);
-void temporary_remove(void);
-
-/* ---- saved.c --------------------------------------------------------------------------------- */
-
-/* What lesson_save was given, kept with --python to compare with. */
-struct saved_array {
-    char *file;
-    struct npy_array array;
-    struct saved_array *next;
-};
-void saved_keep(struct lesson *lesson, const char *file, enum npy_type type, int dimensions,
-                const size_t *shape, const void *data);
-void saved_free(struct lesson *lesson);
-
-/* Is the file with this array's name in the directory the same array? Whole numbers exactly, others
- * as numpy.isclose(ours, theirs, rtol=1e-5, atol=1e-5). If not, -1 and the first difference in one
- * line. */
-int saved_compare(const struct saved_array *ours, const char *directory, struct error *error);
-
-/* ---- words.c --------------------------------------------------------------------------------- */
-
-/* A command line's. {0} at first. */
-#define MOST_WORDS 80
-struct words {
-    char *list[MOST_WORDS];
-    size_t count;
-};
-__attribute__((format(printf, 3, 4))) void words_add(struct lesson *lesson, struct words *words,
-                                                     const char *format, ...);
-void words_free(struct words *words);
-
-/* The chapter's options that the notebook has, by its --help, as they are now; and the seed,
- * --workers and --repeats, which is 1 if the command line does not say. */
-void words_add_options(struct lesson *lesson, struct words *words, const char *help);
-
-/* "notebook.py --tasks=100 --workers=2"; the caller frees it. */
-char *words_text(struct lesson *lesson, const struct words *words);
-
-/* The options that make the notebook's work smaller, "--tasks, --iterations", in a static buffer.
- */
-const char *words_sizes(const struct lesson *lesson, const char *help);
-
-/* ---- beside.c, beside_table.c: --python ------------------------------------------------------ */
-
-/* One row of the same in Python. Times in seconds. */
-struct python_row {
-    char *python;          /* "Python 3.11.2", "Python 3.13.1t" */
-    char *workload;        /* C's name of it, or else Python's own */
-    char *name;            /* what the notebook calls it */
-    enum lesson_mode mode; /* LESSON_GIL: threads of a Python with a GIL; LESSON_THREADS: without */
-    int workers, repeats;
-    size_t tasks;
-    bool sample; /* only some of C's tasks, for they take long; c_speedup is per task */
-    double wall, wall_min, wall_max; /* wall: median */
-    double cores_busy;               /* NAN: unknown, as of processes */
-    double startup, whole;
-    double speedup;                 /* against Python's own sequential row */
-    enum lesson_transfer transfer;  /* of processes: how the notebook passes its data */
-    const struct lesson_figures *c; /* C's row of the same mode and workers, or NULL */
-    double c_speedup;               /* how many times as fast that is; NAN if there is none */
-    bool compared;                  /* was there a result of C's to compare with? */
-    bool matches_sequential, matches_c, matches; /* matches: both */
-    struct python_row *next;
-};
-
-/* Dies if what the environment says of Python is wrong. */
-void beside_check(struct lesson *lesson);
-
-/* With --python: runs the notebook in each Python, fills lesson->python_rows and python_reports,
- * and prints the tables. A line on standard error where that cannot be done. */
-void beside_run(struct lesson *lesson);
-void beside_free(struct lesson *lesson);
-
-/* The rows from `first` on, which are those of one Python. */
-void beside_table(struct lesson *lesson, const struct python_row *first, const char *command);
-
 /* ---- lesson.c -------------------------------------------------------------------------------- */
 
 /* What lesson_conclude was told. */
@@ -456,45 +376,45 @@ struct lesson {
     const struct lesson_chapter *chapter;
     struct options options;
     struct machine machine;
-    bool restless;          /* idle threads kept computing, so CPU times have too much in them */
-    struct array_set *sets; /* of all workloads */
-    struct array_set *preparing; /* while a workload's prepare runs */
-    struct measured *measured, **last_measured;
-    struct conclusion *conclusions, **last_conclusion;
+    const char **paths;  /* of the chapter's LESSON_PATHS option */
+    char sizes[256];     /* the sizes that the command line gave: "--tasks 100, --size 5x5" */
     char *command_words; /* of lesson_command */
     size_t *command_at;
-    const char **paths; /* of the chapter's LESSON_PATHS option */
-    char sizes[256];    /* the sizes that the command line gave: "--tasks 100, --size 5x5" */
-    bool failed;
+
+    /* How to speak */
     bool silent;     /* nothing on standard output but what --json - and --csv - ask for */
     bool colour;     /* standard output is a terminal */
     bool progress;   /* standard error is one */
     bool banner_due; /* until the first output or the first inputs are made, whatever comes first */
     bool terms_told, phases_told;
+
+    /* What is measured */
+    struct array_set *sets;      /* of all workloads */
+    struct array_set *preparing; /* while a workload's prepare runs */
+    struct measured *measured, **last_measured;
+    bool restless; /* idle threads kept computing, so CPU times have too much in them */
+    bool failed;
     struct lesson_watch watch;
     struct timeline *recording; /* the buffers, NULL until there is a run to record, ... */
     int recorded_workers;       /* ... for so many */
-    struct chart *charts;       /* what is drawn; charts_complete adds the workloads' */
+
+    /* What is made of it */
+    struct conclusion *conclusions, **last_conclusion;
+    struct chart *charts; /* what is drawn; charts_complete adds the workloads' */
     bool charts_complete;
-    struct json_t *series;   /* of lesson_sweep */
-    struct json_t *ladder;   /* the rows of lesson_ladder */
+    struct json_t *series; /* of lesson_sweep */
+    struct json_t *ladder; /* the rows of lesson_ladder */
+
+    /* --step */
+    struct step *step;          /* or NULL */
+    struct json_t *predictions; /* asked for and answered, or NULL */
+    bool ended_early;           /* by an answer */
+
+    /* Python */
     struct json_t *notebook; /* what notebook.py reported, or its error; NULL: it was not run */
-    struct saved_array *saved, **last_saved;       /* with --python */
+    struct saved_array *saved, **last_saved;
     struct python_row *python_rows, **last_python; /* in the order of Pythons, workloads, modes */
     struct json_t *python_reports; /* an object for each Python, or its error; NULL: no --python */
-    struct step *step;             /* of --step, or NULL */
-    struct json_t *predictions;    /* asked for by --step and answered, or NULL */
-    bool ended_early;              /* by an answer to --step */
 };
-
-/* Ends the program when memory for the lesson's own small things is short. */
-void *lesson_allocate(struct lesson *lesson, size_t count, size_t size);
-
-/* One line on standard error, which is no failure. */
-__attribute__((format(printf, 2, 3))) void lesson_note(struct lesson *lesson, const char *format,
-                                                       ...);
-
-/* Flushes standard output; ends the program when it cannot be written. */
-void lesson_flush(struct lesson *lesson);
 
 #endif

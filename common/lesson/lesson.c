@@ -1,4 +1,4 @@
-#include "common/data/file.h"
+/* How a lesson begins and ends. */
 #include "common/lesson/internal.h"
 #include "common/parallel/timeline.h"
 #include <cblas.h>
@@ -8,110 +8,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-/* ---- Errors ---------------------------------------------------------------------------------- */
-
-/* "01_pool_map: message" on one line, whatever bytes the message quotes. */
-static void complain(struct lesson *lesson, const char *format, va_list arguments)
-{
-    char message[1024];
-    vsnprintf(message, sizeof message, format, arguments);
-    for (char *c = message; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = '?';
-    progress_clear(lesson);
-    fprintf(stderr, "%s: %s\n", lesson->chapter->name, message);
-}
-
-void lesson_fail(struct lesson *lesson, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    complain(lesson, format, arguments);
-    va_end(arguments);
-    lesson->failed = true;
-}
-
-void lesson_note(struct lesson *lesson, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    complain(lesson, format, arguments);
-    va_end(arguments);
-}
-
-void lesson_usage(struct lesson *lesson, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    complain(lesson, format, arguments);
-    va_end(arguments);
-    exit(2);
-}
-
-void lesson_die(struct lesson *lesson, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    complain(lesson, format, arguments);
-    va_end(arguments);
-    exit(1);
-}
-
-void *lesson_allocate(struct lesson *lesson, size_t count, size_t size)
-{
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory)
-        lesson_die(lesson, "out of memory");
-    return memory;
-}
-
-/* ---- Standard output ------------------------------------------------------------------------- */
-
-void lesson_flush(struct lesson *lesson)
-{
-    if (fflush(stdout) || ferror(stdout)) {
-        const int number = errno;
-        /* exit would try again to write what is left in the buffer */
-        const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-        if (null >= 0)
-            dup2(null, STDOUT_FILENO);
-        clearerr(stdout);
-        lesson_die(lesson, "standard output: %s", strerror(number));
-    }
-}
-
-/* At the very end, --help and --version included: output that was lost is an error. */
-static void check_standard_output(void)
-{
-    if (fflush(stdout) || ferror(stdout)) {
-        fprintf(stderr, "%s: standard output: %s\n", program_invocation_short_name,
-                strerror(errno));
-        _exit(1);
-    }
-}
-
-void lesson_print(struct lesson *lesson, const char *format, ...)
-{
-    va_list arguments;
-    if (lesson->silent)
-        return;
-    machine_banner(lesson);
-    progress_clear(lesson);
-    va_start(arguments, format);
-    const int written = vprintf(format, arguments);
-    va_end(arguments);
-    if (written < 0)
-        lesson_flush(lesson);
-}
-
-void lesson_heading(struct lesson *lesson, const char *text)
-{
-    lesson_print(lesson, "\n%s%s%s\n", lesson->colour ? "\033[1m" : "", text,
-                 lesson->colour ? "\033[0m" : "");
-}
-
-/* ---- Begin and end --------------------------------------------------------------------------- */
 
 /* A file must not get the number of a standard stream that the caller closed. The wrong direction
  * keeps writing to it an error. */
@@ -216,32 +112,4 @@ int lesson_end(struct lesson *lesson)
     free(lesson->command_at);
     options_free(lesson);
     return status;
-}
-
-/* ---- What the common options say ------------------------------------------------------------- */
-
-uint32_t lesson_seed(const struct lesson *lesson)
-{
-    return lesson->options.seed;
-}
-
-const int *lesson_workers(const struct lesson *lesson, size_t *count)
-{
-    *count = lesson->options.worker_count;
-    return lesson->options.workers;
-}
-
-int lesson_cores(const struct lesson *lesson)
-{
-    return lesson->machine.cores;
-}
-
-bool lesson_python(const struct lesson *lesson)
-{
-    return lesson->options.python;
-}
-
-bool lesson_runs(const struct lesson *lesson, enum lesson_mode mode)
-{
-    return lesson->options.modes[mode];
 }

@@ -146,3 +146,8 @@ void machine_banner(struct lesson *lesson)
                  options->repeats, options->repeats == 1 ? "" : "s",
                  pool_start_method_name(options->start_method));
 }
+
+int lesson_cores(const struct lesson *lesson)
+{
+    return lesson->machine.cores;
+}

@@ -1,4 +1,4 @@
-/* measure.h - what the files of the measurement share.
+/* measure.h - what the files of the measurement share; private to common/lesson.
  *
  * A measurement takes one workload and runs it in several ways, its configurations, of which the
  * first is sequential. From top to bottom, each file uses those below it:

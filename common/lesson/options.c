@@ -336,3 +336,26 @@ void options_free(struct lesson *lesson)
     free(lesson->options.workers);
     free(lesson->paths);
 }
+
+/* ---- What the common options say ------------------------------------------------------------- */
+
+uint32_t lesson_seed(const struct lesson *lesson)
+{
+    return lesson->options.seed;
+}
+
+const int *lesson_workers(const struct lesson *lesson, size_t *count)
+{
+    *count = lesson->options.worker_count;
+    return lesson->options.workers;
+}
+
+bool lesson_python(const struct lesson *lesson)
+{
+    return lesson->options.python;
+}
+
+bool lesson_runs(const struct lesson *lesson, enum lesson_mode mode)
+{
+    return lesson->options.modes[mode];
+}

@@ -1,48 +1,7 @@
+/* The table of a workload, and what is to be said below it. */
 #include "common/lesson/internal.h"
 #include <math.h>
 #include <stdlib.h>
-
-#define COLUMNS 100
-
-/* ---- Text ------------------------------------------------------------------------------------ */
-
-void report_paragraph(struct lesson *lesson, int indent, const char *text)
-{
-    report_paragraph_within(lesson, COLUMNS, indent, text);
-}
-
-void report_paragraph_within(struct lesson *lesson, int columns, int indent, const char *text)
-{
-    int column = indent;
-    lesson_print(lesson, "%*s", indent, "");
-    while (*text) {
-        const size_t blanks = strspn(text, " "), word = strcspn(text + blanks, " ");
-        if (column + (int)(blanks + word) > columns && column > indent) {
-            lesson_print(lesson, "\n%*s", indent, "");
-            column = indent;
-        } else {
-            lesson_print(lesson, "%.*s", (int)blanks, text);
-            column += (int)blanks;
-        }
-        lesson_print(lesson, "%.*s", (int)word, text + blanks);
-        column += (int)word;
-        text += blanks + word;
-    }
-    lesson_print(lesson, "\n");
-}
-
-void lesson_paragraph(struct lesson *lesson, const char *format, ...)
-{
-    char *text;
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vasprintf(&text, format, arguments);
-    va_end(arguments);
-    if (length < 0)
-        lesson_die(lesson, "out of memory");
-    report_paragraph(lesson, 0, text);
-    free(text);
-}
 
 /* ---- The table ------------------------------------------------------------------------------- */
 

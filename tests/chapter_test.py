@@ -173,6 +173,18 @@ def python_with_numpy():
     return None
 
 
+def with_numpy():
+    """NumPy. Where this Python has none, the script begins again in one that has; None: no Python has."""
+    try:
+        import numpy
+        return numpy
+    except ImportError:
+        python = python_with_numpy()
+        if python:
+            os.execvp(python, [python, *sys.argv])
+        return None
+
+
 # ---- What all tests share -----------------------------------------------------------------------
 
 class ChapterTest(unittest.TestCase):

@@ -12,14 +12,9 @@ import subprocess
 import sys
 import tempfile
 
-try:
-    import numpy as np
-except ImportError:
-    system_python = "/usr/bin/python3"  # a python3 earlier in PATH need not be the one with NumPy
-    if os.path.exists(system_python) and "DATA_ORACLE_SECOND_TRY" not in os.environ:
-        os.environ["DATA_ORACLE_SECOND_TRY"] = "1"
-        os.execv(system_python, [system_python] + sys.argv)
-    np = None
+from chapter_test import with_numpy
+
+np = with_numpy()
 
 SEEDS = [0, 1, 2, 42, 12345, 2**31, 2**32 - 1]
 ROOM = tempfile.TemporaryDirectory(prefix="data_oracle.")

@@ -12,13 +12,10 @@ import subprocess
 import sys
 import tempfile
 
-try:
-    import numpy as np
-except ImportError:
-    system_python = "/usr/bin/python3"  # a python3 earlier in PATH need not be the one with NumPy
-    if os.path.exists(system_python) and "KERNELS_ORACLE_SECOND_TRY" not in os.environ:
-        os.environ["KERNELS_ORACLE_SECOND_TRY"] = "1"
-        os.execv(system_python, [system_python] + sys.argv)
+from chapter_test import with_numpy
+
+np = with_numpy()
+if np is None:
     print(f"skipped: {sys.executable} has no NumPy")
     sys.exit(77)
 

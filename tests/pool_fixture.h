@@ -11,23 +11,13 @@
 
 #include "common/parallel/pool.h"
 #include "common/parallel/shared_memory.h"
+#include "tests/sanitized.h"
 #include <check.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    #define SANITIZED 1
-#elif defined(__has_feature)
-    #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-        #define SANITIZED 1
-    #endif
-#endif
-#ifndef SANITIZED
-    #define SANITIZED 0
-#endif
 
 #define HANG 40 /* seconds: only a test that hangs takes so long */
 

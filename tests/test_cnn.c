@@ -2,6 +2,7 @@
  * each instruction set that the machine can do. */
 #include "common/kernels/cnn.h"
 #include "common/kernels/kernels.h"
+#include "tests/kernels_fixture.h"
 #include <check.h>
 #include <math.h>
 #include <stdbool.h>
@@ -359,18 +360,5 @@ static Suite *cnn_suite(const char *isa)
 
 int main(void)
 {
-    int failed = 0;
-    const char *isa;
-    for (size_t level = 0; (isa = kernels_isa_name(level)); level++) {
-        struct error error;
-        if (kernels_use_isa(isa, &error)) {
-            fprintf(stderr, "%s\n", error.message);
-            return EXIT_FAILURE;
-        }
-        SRunner *const runner = srunner_create(cnn_suite(isa));
-        srunner_run_all(runner, CK_NORMAL);
-        failed += srunner_ntests_failed(runner);
-        srunner_free(runner);
-    }
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_with_each_isa(cnn_suite);
 }

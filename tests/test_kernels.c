@@ -1,6 +1,7 @@
 /* test_kernels.c - the fast kernels against the naive ones and against double precision, with each
  * instruction set that the machine can do. */
 #include "common/kernels/kernels.h"
+#include "tests/kernels_fixture.h"
 #include <check.h>
 #include <math.h>
 #include <stdbool.h>
@@ -834,25 +835,6 @@ START_TEST(samples_do_not_depend_on_the_address)
 }
 END_TEST
 
-/* A pixel of the augmented image, as the header describes it. */
-static double augmented(const float *image, const uint64_t *words, ptrdiff_t height,
-                        ptrdiff_t width, ptrdiff_t y, ptrdiff_t x)
-{
-    const ptrdiff_t up_to_y = height / 16, up_to_x = width / 16;
-    const ptrdiff_t dy = (ptrdiff_t)((words[0] % 65536) * (uint64_t)(2 * up_to_y + 1) / 65536);
-    const ptrdiff_t dx =
-        (ptrdiff_t)((words[0] / 65536 % 65536) * (uint64_t)(2 * up_to_x + 1) / 65536);
-    const ptrdiff_t from_y = y + dy - up_to_y;
-    const ptrdiff_t from_x = (words[0] >> 63 ? width - 1 - x : x) + dx - up_to_x;
-    const uint64_t bits = words[1 + y * width + x];
-    double total = 0;
-    for (int part = 0; part < 64; part += 16)
-        total += (double)(bits >> part & 0xffff);
-    const bool inside = from_y >= 0 && from_y < height && from_x >= 0 && from_x < width;
-    return (inside ? (double)image[from_y * width + from_x] : 0) +
-           0.1 * sqrt(3) / 65536 * (total - 131070);
-}
-
 START_TEST(augmented_samples)
 {
     static const size_t sizes[][2] = {{1, 1},   {1, 40},  {40, 1}, {7, 5},
@@ -928,18 +910,5 @@ static Suite *kernels_suite(const char *isa)
 
 int main(void)
 {
-    int failed = 0;
-    const char *isa;
-    for (size_t level = 0; (isa = kernels_isa_name(level)); level++) {
-        struct error error;
-        if (kernels_use_isa(isa, &error)) {
-            fprintf(stderr, "%s\n", error.message);
-            return EXIT_FAILURE;
-        }
-        SRunner *const runner = srunner_create(kernels_suite(isa));
-        srunner_run_all(runner, CK_NORMAL);
-        failed += srunner_ntests_failed(runner);
-        srunner_free(runner);
-    }
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_with_each_isa(kernels_suite);
 }

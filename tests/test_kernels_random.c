@@ -9,6 +9,7 @@
 #include "common/kernels/cnn.h"
 #include "common/kernels/kernels.h"
 #include "common/kernels/roof.h"
+#include "tests/kernels_fixture.h"
 #include "tests/random_shapes.h"
 #include <check.h>
 #include <float.h>
@@ -252,24 +253,6 @@ START_TEST(samples)
     }
 }
 END_TEST
-
-/* A pixel of the augmented image, as the header describes it. */
-static double augmented(const float *image, const uint64_t *words, ptrdiff_t height,
-                        ptrdiff_t width, ptrdiff_t y, ptrdiff_t x)
-{
-    const ptrdiff_t up_to_y = height / 16, up_to_x = width / 16;
-    const ptrdiff_t dy = (ptrdiff_t)((words[0] % 65536) * (uint64_t)(2 * up_to_y + 1) / 65536);
-    const ptrdiff_t dx =
-        (ptrdiff_t)((words[0] / 65536 % 65536) * (uint64_t)(2 * up_to_x + 1) / 65536);
-    const ptrdiff_t from_y = y + dy - up_to_y;
-    const ptrdiff_t from_x = (words[0] >> 63 ? width - 1 - x : x) + dx - up_to_x;
-    double total = 0;
-    for (int part = 0; part < 64; part += 16)
-        total += (double)(words[1 + y * width + x] >> part & 0xffff);
-    const bool inside = from_y >= 0 && from_y < height && from_x >= 0 && from_x < width;
-    return (inside ? (double)image[from_y * width + from_x] : 0) +
-           0.1 * sqrt(3) / 65536 * (total - 131070);
-}
 
 START_TEST(augmenting)
 {

@@ -3,6 +3,7 @@
 #include "common/kernels/kernels.h"
 #include "common/lesson/internal.h"
 #include "common/parallel/resources.h"
+#include "tests/sanitized.h"
 #include <check.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -16,17 +17,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-    #define SANITIZED 1
-#elif defined __has_feature
-    #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-        #define SANITIZED 1
-    #endif
-#endif
-#ifndef SANITIZED
-    #define SANITIZED 0
-#endif
 
 /* ---- Numbers from text ----------------------------------------------------------------------- */
 

@@ -18,13 +18,10 @@ import time
 import traceback
 from pathlib import Path
 
-try:
-    import numpy as np
-except ImportError:
-    debian = "/usr/bin/python3"  # the one that python3-numpy belongs to
-    if os.path.realpath(sys.executable) != os.path.realpath(debian) and subprocess.run(
-            [debian, "-c", "import numpy"], stderr=subprocess.DEVNULL).returncode == 0:
-        os.execv(debian, [debian, *sys.argv])
+from chapter_test import with_numpy
+
+np = with_numpy()
+if np is None:
     print(f"skipped: {sys.executable} has no NumPy")
     sys.exit(77)
 

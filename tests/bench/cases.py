@@ -235,6 +235,7 @@ TARGETS = [
     ("image, 128x128: filters alone, of the square roots", "image_128", 1, "image_edges_given", "",
      "roof", 60),
     ("image, 2160x3840: faster than OpenCV", "image_4k", None, "stages", "", "ratio", 6),
+    ("image, 2160x3840: of copying it", "image_4k", None, "image_edges", "", "roof_copy", 75),
     ("image, 2160x3840: of reading and copying it", "image_4k", None, "image_edges", "", "roof", 75),
     ("image, 2160x3840: filters alone, of copying it", "image_4k", None, "image_edges_given", "",
      "roof", 75),

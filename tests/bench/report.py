@@ -80,6 +80,16 @@ def case_report(case):
             "left_out": [{"label": label, "why": why} for label, why in case.left_out]}
 
 
+def share_of(report, row, what):
+    """The row's ratio, its percentage of its roof, or that of another roof, by name."""
+    if what in ("ratio", "roof"):
+        return row["ratio" if what == "ratio" else "percent_of_roof"]
+    roof = next((c for c in report["contenders"] if c["name"] == what), None)
+    share = roof and paired(*(dict(zip(c["rounds"], c["samples_s"])) for c in (roof, row)))
+    return share and {"median": 100 * share["median"], "ci95": [100 * value for value in share["ci95"]],
+                      "rounds": share["rounds"]}
+
+
 def targets(reports, wanted):
     """What was to be reached, each with what was measured; or that nothing was, and why."""
     found = []
@@ -87,7 +97,7 @@ def targets(reports, wanted):
         report = next((r for r in reports if (r["name"], r["threads"]) == (name, threads)), None)
         row = report and next((c for c in report["contenders"] if (c["name"], c["isa"], c["threads"]) ==
                                (contender, isa, threads)), None)
-        value = row and row["ratio" if what == "ratio" else "percent_of_roof"]
+        value = row and share_of(report, row, what)
         target = {"target": text, "threads": threads, "at_least": least,
                   "unit": "x" if what == "ratio" else "%", "median": None, "ci95": None,
                   "reached": None, "certain": None, "why_not": None}

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -68,9 +69,9 @@ class TerminalTest(ChapterTest):
     stem = "01_pool_map"
 
     def open(self, *options, columns=100, rows=40, streams=("stdin", "stdout", "stderr"), typed="",
-             **changes):
+             background=False, **changes):
         """The program with these streams on a terminal of its own, the others as in start; typed:
-        what is there to be read before it begins."""
+        what is there to be read before it begins; background: another has the terminal."""
         self.master, slave = pty.openpty()
         self.write(typed)
         self.addCleanup(os.close, self.master)
@@ -81,13 +82,26 @@ class TerminalTest(ChapterTest):
             environment.pop("NO_COLOR", None)
         process = self.start(*options, **dict.fromkeys(streams, slave), env=environment,
                              pass_fds=(slave,),
-                             preexec_fn=lambda: fcntl.ioctl(slave, termios.TIOCSCTTY, 0))
+                             preexec_fn=lambda: self.take_terminal(slave, background))
         os.close(slave)
         for stream in (process.stdout, process.stderr):
             if stream:
                 self.addCleanup(stream.close)
         self.shown, self.looked_at = "", 0
         return process
+
+    @staticmethod
+    def take_terminal(slave, background):
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        if not background:
+            return
+        other = os.fork()
+        if other == 0:
+            os.setpgid(0, 0)
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            os.tcsetpgrp(slave, os.getpid())
+            os._exit(0)
+        os.waitpid(other, 0)
 
     def resize(self, columns, rows):
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -195,6 +209,34 @@ class Live(TerminalTest):
                     self.assertNotIn("\r", text)
                     self.assertNotIn("\x1b[K", text)
                 self.assertEqual(err, "")
+
+    def test_stopped_and_continued(self):
+        """What the shell has written meanwhile stays."""
+        shell = "\n[1]+  Stopped\n$ fg\n"
+        for mode in "threads", "processes":
+            with self.subTest(mode=mode):
+                process = self.open(*LONG[:2], "--repeats=99", "--workers=2", f"--mode={mode}",
+                                    streams=("stderr",))
+                self.read_until("worker 1 ")
+                process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+                while select.select([self.master], [], [], 0.1)[0]:
+                    self.read()
+                self.looked_at = len(self.shown)
+                self.shown += shell
+                process.send_signal(signal.SIGCONT)
+                for _ in range(3):
+                    self.read_until("busy")
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(self.close(process), -signal.SIGTERM)
+                self.assertIn(shell, Screen(100).feed(self.shown).text() + "\n")
+                process.stdout.read()
+
+    def test_nothing_is_drawn_in_the_background(self):
+        process = self.open(*LONG, streams=("stderr",), background=True)
+        process.stdout.read()
+        self.assertEqual(self.close(process), 0)
+        self.assertEqual(self.shown, "")
 
     def test_signals_leave_a_clean_screen(self):
         for number, mode in ((signal.SIGINT, "threads"), (signal.SIGTERM, "processes"),
@@ -358,13 +400,22 @@ class Answers(ChapterTest):
                             ("* * gil two: 2", "'two'"), ("* * gil 0: 2", "'0'"),
                             ("* * gil 2: fast", "'fast'"), ("* * gil 2: 0", "'0'"),
                             ("* * gil 2: -1", "'-1'"), ("* * gil 2: 2: 3", "2: 3"),
-                            ("* * gil 2: \x01", "?")):
+                            ("* * gil 2: \x01", "?"), ("* * gil 2: 2\0 and more", "no text"),
+                            ("* * gil 2: 2" + 1000 * " ", "longer than 1000")):
             with self.subTest(line=line):
                 option = self.file(f"# one\n* * threads 2: 2\n{line}\n")
                 out = self.fail_with([option, *SMALL, "--json=out.json", "--save=saved"],
                                      ["answers.txt", "line 3", words], (2,))
                 self.assertEqual(out, "")
                 self.assertEqual(os.listdir(self.directory), ["answers.txt"])
+
+    def test_file_of_windows(self):
+        text = "\ufeff# rehearsed\r\n* * threads *: 2\r\n\r\n* * * *:\r\n"
+        self.assertEqual(self.predictions(text), [("threads", 2, 2.0)])
+
+    def test_file_without_end(self):
+        self.fail_with([self.file(10001 * "* * * *: 2\n"), *SMALL], ["line 10001", "more than"], (2,))
+        self.fail_with(["--answers=/dev/zero", *SMALL], ["/dev/zero", "no text"], (2,))
 
     def test_file_that_cannot_be_read(self):
         for name in ("missing.txt", ".", ""):

@@ -16,10 +16,12 @@
 
 #define CLOSE 1.2 /* at most so many times too much or too little */
 #define FASTER                                                                                     \
-    1.05          /* from here on, and below 1 / FASTER it is slower: between them it is the same */
-#define MOST  1e6 /* that anybody may expect */
-#define WORDS 4   /* of a line before the colon */
-#define BAR   40  /* columns, if the window has them */
+    1.05 /* from here on, and below 1 / FASTER it is slower: between them it is the same */
+#define MOST         1e6   /* that anybody may expect */
+#define WORDS        4     /* of a line before the colon */
+#define MOST_ANSWERS 10000 /* and the length of a line: what is more is no such file */
+#define LONGEST_LINE 1000
+#define BAR          40 /* columns, if the window has them */
 
 enum kind { NOTHING, FACTOR, SLOWER, SAME, FASTER_THAN };
 static const char *const kind_words[] = {
@@ -145,27 +147,32 @@ static struct answer *parse_line(struct lesson *lesson, const char *text, int nu
 
 static void read_answers(struct lesson *lesson)
 {
+    static const char byte_order_mark[] = "\xef\xbb\xbf"; /* of some editors on Windows */
     const char *path = lesson->options.answers;
     struct answer **last = &lesson->step->answers;
-    char *line = NULL;
-    size_t size = 0;
-    int number = 0;
+    char text[LONGEST_LINE + 2];
+    int number = 0, answers = 0;
     FILE *file = fopen(path, "re");
     if (!file)
         lesson_usage(lesson, "--answers %s: %s", path, strerror(errno));
     errno = 0;
-    while (getline(&line, &size, file) >= 0) {
-        number++;
+    while (fgets(text, sizeof text, file)) {
+        char *line = text;
+        if (!strchr(text, '\n') && !feof(file))
+            refuse_line(lesson, ++number, "it is longer than %d bytes, or no text", LONGEST_LINE);
+        if (++number == 1 && strncmp(text, byte_order_mark, strlen(byte_order_mark)) == 0)
+            line += strlen(byte_order_mark);
         line[strcspn(line, "#\n")] = '\0';
         if (!*trim(line))
             continue;
+        if (++answers > MOST_ANSWERS)
+            refuse_line(lesson, number, "there are more than %d answers", MOST_ANSWERS);
         *last = parse_line(lesson, trim(line), number);
         last = &(*last)->next;
         errno = 0;
     }
     if (ferror(file))
         lesson_usage(lesson, "--answers %s: %s", path, strerror(errno));
-    free(line);
     (void)fclose(file);
 }
 
@@ -178,8 +185,8 @@ void step_prepare(struct lesson *lesson)
         lesson_usage(lesson, "--step: standard input is no terminal, so there is nobody to ask; "
                              "--answers FILE may answer");
     if (!options->answers && lesson->silent)
-        lesson_usage(lesson, "--step: nobody can read the questions with --quiet, --json - or "
-                             "--csv -; --answers FILE may answer");
+        lesson_usage(lesson, "--step: nobody can read the questions with --quiet, or with "
+                             "--json, --csv or --trace -; --answers FILE may answer");
     lesson->step = lesson_allocate(lesson, 1, sizeof *lesson->step);
     lesson->predictions = json_array();
     if (options->answers)

@@ -358,9 +358,9 @@ class TerminalTest(ChapterTest):
     """On a terminal of its own."""
 
     def open(self, *options, columns=100, rows=40, streams=("stdin", "stdout", "stderr"), typed="",
-             **changes):
+             background=False, **changes):
         """The program with these streams on a terminal of its own, the others as in start; typed:
-        what is there to be read before it begins."""
+        what is there to be read before it begins; background: another has the terminal."""
         self.master, slave = pty.openpty()
         self.write(typed)
         self.addCleanup(os.close, self.master)
@@ -371,13 +371,26 @@ class TerminalTest(ChapterTest):
             environment.pop("NO_COLOR", None)
         process = self.start(*options, **dict.fromkeys(streams, slave), env=environment,
                              pass_fds=(slave,),
-                             preexec_fn=lambda: fcntl.ioctl(slave, termios.TIOCSCTTY, 0))
+                             preexec_fn=lambda: self.take_terminal(slave, background))
         os.close(slave)
         for stream in (process.stdout, process.stderr):
             if stream:
                 self.addCleanup(stream.close)
         self.shown, self.looked_at = "", 0
         return process
+
+    @staticmethod
+    def take_terminal(slave, background):
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        if not background:
+            return
+        other = os.fork()
+        if other == 0:
+            os.setpgid(0, 0)
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            os.tcsetpgrp(slave, os.getpid())
+            os._exit(0)
+        os.waitpid(other, 0)
 
     def resize(self, columns, rows):
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -110,7 +110,8 @@ printf '* * * *: nonsense\n' >wrong.txt
 expect 2 "$run" demo --answers wrong.txt
 grep -q 'wrong.txt, line 1' "$scratch/err" || fail 'the wrong line is not named'
 [ "$(lines err)" -eq 1 ] || fail 'a wrong line: not one line on standard error'
-for options in '' '--answers' '--answers missing.txt' '--answers wrong.txt --json out.json'; do
+for options in '' '--answers' '--answers missing.txt' '--answers wrong.txt --json out.json' \
+    '--answers wrong.txt --trace out.json' '--answers wrong.txt --plot=out.svg' '--answers wrong.txt --report out'; do
     # shellcheck disable=SC2086 # words
     expect 2 "$run" demo $options
     [ "$(lines err)" -eq 1 ] || fail "demo $options: not one line on standard error"

@@ -6,6 +6,7 @@ Usage: python3 tests/test_step.py BUILD_ROOT SOURCE_ROOT [TEST...]
 import json
 import os
 import re
+import select
 import signal
 import sys
 import time
@@ -134,6 +135,34 @@ class Live(TerminalTest):
                     self.assertNotIn("\r", text)
                     self.assertNotIn("\x1b[K", text)
                 self.assertEqual(err, "")
+
+    def test_stopped_and_continued(self):
+        """What the shell has written meanwhile stays."""
+        shell = "\n[1]+  Stopped\n$ fg\n"
+        for mode in "threads", "processes":
+            with self.subTest(mode=mode):
+                process = self.open(*LONG[:2], "--repeats=99", "--workers=2", f"--mode={mode}",
+                                    streams=("stderr",))
+                self.read_until("worker 1 ")
+                process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+                while select.select([self.master], [], [], 0.1)[0]:
+                    self.read()
+                self.looked_at = len(self.shown)
+                self.shown += shell
+                process.send_signal(signal.SIGCONT)
+                for _ in range(3):
+                    self.read_until("busy")
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(self.close(process), -signal.SIGTERM)
+                self.assertIn(shell, Screen(100).feed(self.shown).text() + "\n")
+                process.stdout.read()
+
+    def test_nothing_is_drawn_in_the_background(self):
+        process = self.open(*LONG, streams=("stderr",), background=True)
+        process.stdout.read()
+        self.assertEqual(self.close(process), 0)
+        self.assertEqual(self.shown, "")
 
     def test_signals_leave_a_clean_screen(self):
         for number, mode in ((signal.SIGINT, "threads"), (signal.SIGTERM, "processes"),
@@ -297,13 +326,22 @@ class Answers(ChapterTest):
                             ("* * gil two: 2", "'two'"), ("* * gil 0: 2", "'0'"),
                             ("* * gil 2: fast", "'fast'"), ("* * gil 2: 0", "'0'"),
                             ("* * gil 2: -1", "'-1'"), ("* * gil 2: 2: 3", "2: 3"),
-                            ("* * gil 2: \x01", "?")):
+                            ("* * gil 2: \x01", "?"), ("* * gil 2: 2\0 and more", "no text"),
+                            ("* * gil 2: 2" + 1000 * " ", "longer than 1000")):
             with self.subTest(line=line):
                 option = self.file(f"# one\n* * threads 2: 2\n{line}\n")
                 out = self.fail_with([option, *SMALL, "--json=out.json", "--save=saved"],
                                      ["answers.txt", "line 3", words], (2,))
                 self.assertEqual(out, "")
                 self.assertEqual(os.listdir(self.directory), ["answers.txt"])
+
+    def test_file_of_windows(self):
+        text = "\ufeff# rehearsed\r\n* * threads *: 2\r\n\r\n* * * *:\r\n"
+        self.assertEqual(self.predictions(text), [("threads", 2, 2.0)])
+
+    def test_file_without_end(self):
+        self.fail_with([self.file(10001 * "* * * *: 2\n"), *SMALL], ["line 10001", "more than"], (2,))
+        self.fail_with(["--answers=/dev/zero", *SMALL], ["/dev/zero", "no text"], (2,))
 
     def test_file_that_cannot_be_read(self):
         for name in ("missing.txt", ".", ""):

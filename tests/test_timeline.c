@@ -9,6 +9,7 @@
 #include "tests/pool_fixture.h"
 #include <omp.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct error error;
@@ -226,6 +227,29 @@ START_TEST(threads_of_a_team_have_their_rows)
 }
 END_TEST
 
+/* As where a task of the program runs another program: the copy has the row before its eyes, too.
+ */
+START_TEST(a_forked_copy_records_nothing)
+{
+    struct timeline *timeline = create(1, 8);
+    int status;
+    timeline_start(timeline);
+    const pid_t copy = fork();
+    ck_assert_int_ge(copy, 0);
+    if (copy == 0) {
+        timeline_task_done(1, 1);
+        _exit(timeline_is_on());
+    }
+    ck_assert_int_eq(waitpid(copy, &status, 0), copy);
+    ck_assert_int_eq(status, 0);
+    timeline_task_done(0, 1);
+    timeline_stop();
+    ck_assert_uint_eq(timeline_row_view(timeline, 0).count, 1);
+    ck_assert_uint_eq(timeline_row_view(timeline, 0).events[0].index, 0);
+    timeline_free(timeline);
+}
+END_TEST
+
 static void *do_a_task(void *meet)
 {
     timeline_task_done(0, 1);
@@ -437,6 +461,83 @@ START_TEST(a_worker_that_dies_leaves_whole_events)
 }
 END_TEST
 
+/* The others wake up for the job, and find that it is done: perhaps long after it, when this
+ * recording is over, or another is on, or it has been freed. */
+START_TEST(only_who_has_done_something_has_a_row)
+{
+    struct pool_options options = situation(_i);
+    struct pool *pool = create_with(options);
+    struct timeline *timeline = create(options.workers, 0);
+    for (int repeat = 0; repeat < (SANITIZED ? 100 : 1000); repeat++) {
+        timeline_start(timeline);
+        map_squares(pool, 4, 1);
+        timeline_stop();
+        for (int i = 1; i < timeline_rows(timeline); i++) {
+            const struct timeline_row_view row = timeline_row_view(timeline, i);
+            ck_assert_msg(row.who == TIMELINE_NOBODY || row.count > 0, "run %d, row %d", repeat, i);
+        }
+    }
+    pool_destroy(pool);
+    timeline_free(timeline);
+}
+END_TEST
+
+/* Each pool has a worker 0. */
+START_TEST(two_pools_have_rows_of_their_own)
+{
+    struct pool_options options = situation(_i);
+    options.workers = 1;
+    struct pool *pools[2] = {create_with(options), create_with(options)};
+    struct pool_result *pending[2];
+    struct timeline *timeline = create(1, 0);
+    long numbers[2][100] = {{0}};
+    const uint64_t begin = timeline_clock();
+    timeline_start(timeline);
+    for (int p = 0; p < 2; p++)
+        pending[p] = pool_map_async(pools[p], square, numbers[p], sizeof(long), numbers[p],
+                                    sizeof(long), 100, 1, NULL, &error);
+    for (int p = 0; p < 2; p++) {
+        ck_assert(pending[p] != NULL);
+        ck_assert_int_eq(pool_result_get(pending[p], -1, &error), 0);
+        pool_result_free(pending[p]);
+    }
+    timeline_stop();
+    expect_sound(timeline, begin, timeline_clock());
+    ck_assert_uint_eq(count_all(timeline, TIMELINE_CHUNK), 200);
+    ck_assert_uint_eq(timeline_lost(timeline), 0);
+    for (int p = 0; p < 2; p++) {
+        pid_t pid;
+        int found = 0;
+        settled_pids(pools[p], NULL, &pid);
+        for (int i = 0; i < timeline_rows(timeline); i++) {
+            const struct timeline_row_view row = timeline_row_view(timeline, i);
+            if (row.who != TIMELINE_WORKER || row.pid != pid)
+                continue;
+            found++;
+            ck_assert_int_eq(row.number, 0);
+            ck_assert_uint_eq(count(&row, TIMELINE_CHUNK), 100);
+        }
+        ck_assert_int_eq(found, 1);
+        pool_destroy(pools[p]);
+    }
+    timeline_free(timeline);
+}
+END_TEST
+
+/* A pool may have more workers than the recording has rows. */
+START_TEST(workers_without_a_row_are_counted)
+{
+    struct pool *pool = create_with((struct pool_options){.workers = 6});
+    struct timeline *timeline = create(1, 0);
+    timeline_start(timeline);
+    map_squares(pool, 60, 1);
+    timeline_stop();
+    ck_assert_uint_eq(count_all(timeline, TIMELINE_CHUNK) + timeline_lost(timeline), 60);
+    pool_destroy(pool);
+    timeline_free(timeline);
+}
+END_TEST
+
 /* ---- A loader -------------------------------------------------------------------------------- */
 
 static int load(const void *const *arguments, void *result, struct pool_task *task)
@@ -497,6 +598,7 @@ int main(void)
     tcase_add_test(rows, a_full_buffer_counts_what_it_loses);
     tcase_add_test(rows, threads_of_a_team_have_their_rows);
     tcase_add_test(rows, threads_without_a_row_are_counted);
+    tcase_add_test(rows, a_forked_copy_records_nothing);
     tcase_add_test(rows, bad_sizes);
 
     TCase *gil = add_case(suite, "gil");
@@ -506,6 +608,9 @@ int main(void)
     tcase_add_loop_test(workers, workers_record_their_tasks, 0, SITUATIONS);
     tcase_add_loop_test(workers, light_tasks_are_recorded_together, 0, SITUATIONS);
     tcase_add_loop_test(workers, a_worker_that_dies_leaves_whole_events, 0, SITUATIONS);
+    tcase_add_loop_test(workers, only_who_has_done_something_has_a_row, 0, SITUATIONS);
+    tcase_add_loop_test(workers, two_pools_have_rows_of_their_own, 0, SITUATIONS);
+    tcase_add_test(workers, workers_without_a_row_are_counted);
 
     TCase *loader = add_case(suite, "loader");
     tcase_add_test(loader, threads_of_a_loader);

@@ -10,7 +10,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define MOST 1e6 /* that anybody may expect */
+#define MOST         1e6   /* that anybody may expect */
+#define MOST_ANSWERS 10000 /* and the length of a line: what is more is no such file */
+#define LONGEST_LINE 1000
 
 const char *const kind_words[] = {
     [NOTHING] = "", [FACTOR] = "", [SLOWER] = "slower", [SAME] = "same", [FASTER_THAN] = "faster"};
@@ -112,27 +114,32 @@ static struct answer *parse_line(struct lesson *lesson, const char *text, int nu
 
 void read_answers(struct lesson *lesson)
 {
+    static const char byte_order_mark[] = "\xef\xbb\xbf"; /* of some editors on Windows */
     const char *path = lesson->options.answers;
     struct answer **last = &lesson->step->answers;
-    char *line = NULL;
-    size_t size = 0;
-    int number = 0;
+    char text[LONGEST_LINE + 2];
+    int number = 0, answers = 0;
     FILE *file = fopen(path, "re");
     if (!file)
         lesson_usage(lesson, "--answers %s: %s", path, strerror(errno));
     errno = 0;
-    while (getline(&line, &size, file) >= 0) {
-        number++;
+    while (fgets(text, sizeof text, file)) {
+        char *line = text;
+        if (!strchr(text, '\n') && !feof(file))
+            refuse_line(lesson, ++number, "it is longer than %d bytes, or no text", LONGEST_LINE);
+        if (++number == 1 && strncmp(text, byte_order_mark, strlen(byte_order_mark)) == 0)
+            line += strlen(byte_order_mark);
         line[strcspn(line, "#\n")] = '\0';
         if (!*trim(line))
             continue;
+        if (++answers > MOST_ANSWERS)
+            refuse_line(lesson, number, "there are more than %d answers", MOST_ANSWERS);
         *last = parse_line(lesson, trim(line), number);
         last = &(*last)->next;
         errno = 0;
     }
     if (ferror(file))
         lesson_usage(lesson, "--answers %s: %s", path, strerror(errno));
-    free(line);
     (void)fclose(file);
 }
 /* "processes, copy" as "processes,copy" */

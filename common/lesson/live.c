@@ -78,10 +78,27 @@ static void erase_and_end(int number)
     raise(number); /* its action is the default again (SA_RESETHAND) */
 }
 
+/* Stopped, the program has lost its lines: the shell has written below them. */
+static void leave_lines(int number)
+{
+    (void)number;
+    screen.shown = 0;
+}
+
+/* In the background the terminal is another's. */
+static bool in_background(void)
+{
+    const pid_t front = tcgetpgrp(STDERR_FILENO);
+    return front >= 0 && front != getpgrp();
+}
+
 static void catch_signals(void)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    static const struct sigaction go_on = {.sa_handler = leave_lines, .sa_flags = SA_RESTART};
     static bool caught;
+    if (!caught)
+        sigaction(SIGCONT, &go_on, NULL);
     for (size_t i = 0; !caught && i < sizeof numbers / sizeof *numbers; i++) {
         const struct sigaction action = {.sa_handler = erase_and_end, .sa_flags = SA_RESETHAND};
         struct sigaction old;
@@ -117,7 +134,7 @@ static void draw(void)
     char text[MOST_LINES * (MOST_COLUMNS + 8)];
     struct pollfd terminal = {.fd = STDERR_FILENO, .events = POLLOUT};
     screen.drawn = coarse_clock();
-    if (poll(&terminal, 1, 0) != 1 || !(terminal.revents & POLLOUT))
+    if (in_background() || poll(&terminal, 1, 0) != 1 || !(terminal.revents & POLLOUT))
         return;
     FILE *out = fmemopen(text, sizeof text, "w");
     if (!out)

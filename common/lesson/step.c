@@ -19,8 +19,8 @@ void step_prepare(struct lesson *lesson)
         lesson_usage(lesson, "--step: standard input is no terminal, so there is nobody to ask; "
                              "--answers FILE may answer");
     if (!options->answers && lesson->silent)
-        lesson_usage(lesson, "--step: nobody can read the questions with --quiet, --json - or "
-                             "--csv -; --answers FILE may answer");
+        lesson_usage(lesson, "--step: nobody can read the questions with --quiet, or with "
+                             "--json, --csv or --trace -; --answers FILE may answer");
     lesson->step = lesson_allocate(lesson, 1, sizeof *lesson->step);
     lesson->predictions = json_array();
     if (options->answers)

@@ -169,7 +169,7 @@ static void draw_run(struct canvas *canvas, const struct lesson_figures *figures
         longest = (int)fmax(longest, (double)strlen(timeline->names[row]));
     canvas->label = canvas->columns >= 80 ? longest : canvas->columns >= 40 ? 9 : 3;
     canvas->strip.cells = canvas->columns - 1 - canvas->label - SHARE;
-    canvas->strip.cell = timeline->wall / canvas->strip.cells;
+    canvas->strip.cell = fmax(timeline->wall, 1e-9) / canvas->strip.cells;
     canvas->strip.in =
         lesson_allocate(lesson, (size_t)canvas->strip.cells, sizeof *canvas->strip.in);
     snprintf(text, sizeof text, "%s, %d worker%s%s", figures->name, figures->workers,

@@ -1,15 +1,18 @@
 #include "common/parallel/timeline.h"
 #include "common/parallel/internal.h"
 #include <omp.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #define MOST_EVENTS ((size_t)1 << 17) /* of a row, */
 #define MOST_BYTES  ((size_t)1 << 25) /*   and of all of them, unless more are asked for */
 
+#define WORKER ((uintptr_t)1)
+
 /* Written by its owner only, but for `owner`. */
 struct timeline_row {
-    /* 0: nobody; up to POOL_MAX_WORKERS: the worker in this slot, plus 1; else an address that only
-     * this thread has. */
+    /* 0: nobody; else an address that only this thread has, or the worker in its slot: then it is
+     * marked by WORKER. */
     _Alignas(CACHE_LINES) _Atomic uintptr_t owner;
     int number;
     pid_t pid;
@@ -37,6 +40,13 @@ uint64_t timeline_clock(void)
 
 /* ---- Create, start, stop --------------------------------------------------------------------- */
 
+/* A process that a task of the program forks has its thread's row before its eyes, and must not
+ * write to it. */
+static void forget_at_fork(void)
+{
+    pthread_atfork(NULL, NULL, timeline_forget); /* without memory for it no fork goes well */
+}
+
 struct timeline *timeline_create(int workers, size_t events, struct error *error)
 {
     if (workers < 1 || workers > POOL_MAX_WORKERS || events > PTRDIFF_MAX / sizeof(struct job)) {
@@ -44,6 +54,8 @@ struct timeline *timeline_create(int workers, size_t events, struct error *error
                   events);
         return NULL;
     }
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, forget_at_fork);
     const size_t rows = 2 * (size_t)workers + 2;
     size_t room = events;
     if (room == 0) {
@@ -121,9 +133,12 @@ static struct timeline_row *find_row(struct timeline *timeline, int wish, uintpt
     return NULL;
 }
 
-struct timeline_row *timeline_worker_row(struct timeline *timeline, int slot)
+struct timeline_row *timeline_worker_row(struct timeline *timeline, int slot, const void *own)
 {
-    return find_row(timeline, 1 + slot, 1 + (uintptr_t)slot, slot);
+    struct timeline_row *row = find_row(timeline, 1 + slot, (uintptr_t)own | WORKER, slot);
+    if (!row)
+        atomic_fetch_add_explicit(&timeline->lost, 1, memory_order_relaxed);
+    return row;
 }
 
 /* The calling thread's; NULL: nothing is recorded, or there is no row left. */
@@ -264,9 +279,9 @@ struct timeline_row_view timeline_row_view(const struct timeline *timeline, int 
 {
     const struct timeline_row *r = &timeline->row[row];
     const uintptr_t owner = atomic_load(&r->owner);
-    return (struct timeline_row_view){.who = owner == 0                  ? TIMELINE_NOBODY
-                                             : owner <= POOL_MAX_WORKERS ? TIMELINE_WORKER
-                                                                         : TIMELINE_THREAD,
+    return (struct timeline_row_view){.who = owner == 0       ? TIMELINE_NOBODY
+                                             : owner & WORKER ? TIMELINE_WORKER
+                                                              : TIMELINE_THREAD,
                                       .number = r->number,
                                       .pid = r->pid,
                                       .events = r->events,

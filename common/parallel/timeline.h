@@ -70,7 +70,7 @@ struct timeline_row_view {
 int timeline_rows(const struct timeline *timeline);
 struct timeline_row_view timeline_row_view(const struct timeline *timeline, int row);
 
-/* Events of threads for which there was no row. */
+/* Events of threads, and chunks of workers, for which there was no row. */
 size_t timeline_lost(const struct timeline *timeline);
 
 /* ---- Recording, in a thread of the program --------------------------------------------------- */
@@ -111,12 +111,14 @@ struct timeline_row;
 /* The recording that jobs from this process belong to, for their workers; NULL: none. */
 struct timeline *timeline_of_jobs(void);
 
-/* The row of the worker in this slot; NULL: none is left. */
-struct timeline_row *timeline_worker_row(struct timeline *timeline, int slot);
+/* The row of the worker in this slot of its pool; `own`: an address in shared memory that only the
+ * worker in this slot has, whichever worker that is. NULL, and lost by one: no row is left. Not
+ * before it has a chunk to do: from then on until the chunk is done the recording is not freed. */
+struct timeline_row *timeline_worker_row(struct timeline *timeline, int slot, const void *own);
 void timeline_add(struct timeline_row *row, enum timeline_kind kind, uint64_t begin, uint64_t end,
                   size_t index, size_t tasks);
 
-/* In a new worker, which may be a copy of a program that records. */
+/* In a new process, which may be a copy of a program that records: what it does is not recorded. */
 void timeline_forget(void);
 
 #endif

@@ -188,8 +188,13 @@ static void record_tasks(struct recorder *recorder, size_t last_index)
     recorder->tasks = 0;
 }
 
-static void record_chunk_begin(struct recorder *recorder)
+/* Only now that the chunk is this worker's: one that comes too late for a job must not touch its
+ * recording, which may be over, or freed. */
+static void record_chunk_begin(struct worker *worker, const struct job *job)
 {
+    struct recorder *recorder = &worker->recorder;
+    if (job->timeline && !recorder->row)
+        recorder->row = timeline_worker_row(job->timeline, worker->start.slot, worker->slot);
     if (recorder->row)
         recorder->begin = recorder->last = now_ns();
     recorder->tasks = 0;
@@ -226,7 +231,7 @@ static void run_chunk(struct worker *worker, struct job *job, struct job_slot *s
     task.own = worker->slot;
     task.message[0] = '\0';
 
-    record_chunk_begin(&worker->recorder);
+    record_chunk_begin(worker, job);
     for (size_t i = first + atomic_load_explicit(completed, memory_order_relaxed); i < end; i++) {
         for (size_t c = 0; c < job->column_count; c++)
             arguments[c] = element(&job->columns[c], i);
@@ -381,8 +386,6 @@ static size_t work_on(struct worker *worker, struct job *job)
     if (!function)
         function = not_found;
     worker->recorder = (struct recorder){.every = 1};
-    if (job->timeline)
-        worker->recorder.row = timeline_worker_row(job->timeline, own);
     uint64_t last = now_ns();
     size_t done = 0, more;
     struct run run;

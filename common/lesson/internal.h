@@ -215,6 +215,9 @@ void output_write(struct lesson *lesson);
 /* Everything that --json writes, as a document of the caller's. Dies when memory is short. */
 struct json_t *output_document(struct lesson *lesson);
 
+/* Infinity and NAN, which are no numbers in JSON, become null. */
+struct json_t *number_or_null(double value);
+
 /* ---- record.c -------------------------------------------------------------------------------- */
 
 /* Who wants to know of the tasks of a run: lesson_run.watched. */

@@ -57,6 +57,11 @@ void output_prepare(struct lesson *lesson)
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
+json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
 /* A path may hold any bytes; JSON holds UTF-8 only. */
 static json_t *path_value(const char *path)
 {
@@ -195,12 +200,6 @@ static json_t *run_entry(const struct lesson *lesson, const char *workload,
     if (figures->mode == LESSON_GIL)
         json_object_update_new(entry, gil_entries(figures));
     return entry;
-}
-
-/* Infinity and NAN are no numbers in JSON. */
-static json_t *number_or_null(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
 }
 
 /* The keys of run_entry where they mean the same. */

@@ -218,6 +218,9 @@ struct json_t *output_document(struct lesson *lesson);
 /* Infinity and NAN, which are no numbers in JSON, become null. */
 struct json_t *number_or_null(double value);
 
+/* Text that may hold a path, with ? for what is not UTF-8. NULL: out of memory. */
+struct json_t *text_value(const char *text);
+
 /* ---- record.c -------------------------------------------------------------------------------- */
 
 /* Who wants to know of the tasks of a run: lesson_run.watched. */

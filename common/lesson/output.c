@@ -1,4 +1,5 @@
 #include "common/data/file.h"
+#include "common/lesson/gnuplot.h"
 #include "common/lesson/internal.h"
 #include "common/lesson/page.h"
 #include <cblas.h>
@@ -60,6 +61,21 @@ void output_prepare(struct lesson *lesson)
 json_t *number_or_null(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
+}
+
+json_t *text_value(const char *text)
+{
+    char *readable = strdup(text);
+    if (!readable)
+        return NULL;
+    for (char *c = readable; *c; c++)
+        if (gnuplot_character(c) > 1)
+            c += gnuplot_character(c) - 1;
+        else if ((unsigned char)*c >= 0x7f)
+            *c = '?';
+    json_t *value = json_string(readable);
+    free(readable);
+    return value;
 }
 
 /* A path may hold any bytes; JSON holds UTF-8 only. */
@@ -236,7 +252,7 @@ json_t *output_document(struct lesson *lesson)
                   machine(lesson), "parameters", parameters(lesson), "runs", runs);
     json_t *conclusions = lesson->conclusions ? json_object() : NULL;
     for (const struct conclusion *c = lesson->conclusions; c; c = c->next)
-        json_object_set_new(conclusions, c->name, json_string(c->text));
+        json_object_set_new(conclusions, c->name, text_value(c->text));
     if (document && conclusions)
         json_object_set_new(document, "conclusions", conclusions);
     if (!document)

@@ -3,6 +3,7 @@
 #include "common/lesson/charts.h"
 #include "common/lesson/child.h"
 #include "common/lesson/evidence.h"
+#include "common/lesson/gnuplot.h"
 #include "common/lesson/internal.h"
 #include <check.h>
 #include <jansson.h>
@@ -60,6 +61,20 @@ static void write_chart_as_text(FILE *stream, const void *chart)
 static void write_page(FILE *stream, const void *chart)
 {
     gnuplot_page(stream, chart, "svg", "A page", "its foot");
+}
+
+/* gnuplot obeys the script without a complaint; its output, the caller's. */
+static char *obey(const char *script)
+{
+    struct error error;
+    static char *output;
+    char *path = find_program("gnuplot");
+    const char *const arguments[] = {path, "-d", NULL};
+    ck_assert_msg(
+        run_program_with(arguments, script, strlen(script), 60.0, &output, NULL, &error) == 0, "%s",
+        error.message);
+    free(path);
+    return output;
 }
 
 static size_t count_of(const char *text, const char *word)
@@ -159,7 +174,7 @@ static struct chart *lines(bool logarithmic)
 static void add(struct chart *chart, const char *name, double x, double y)
 {
     chart_point(&lesson, chart_series(&lesson, chart, name, CHART_MARKED, COLOUR_THREADS),
-                (struct chart_point){x, y, NAN, NAN});
+                (struct chart_point){x, y, NAN, NAN, 0, false});
 }
 
 START_TEST(charts_without_data_are_not_drawn)
@@ -197,9 +212,9 @@ START_TEST(what_is_no_number_is_left_out)
     struct chart *chart = lines(false);
     add(chart, "gone", NAN, NAN);
     struct chart_series *series = chart_series(&lesson, chart, "stays", CHART_MARKED, COLOUR_GIL);
-    chart_point(&lesson, series, (struct chart_point){1.0, 2.0, 1.5, NAN});
-    chart_point(&lesson, series, (struct chart_point){2.0, NAN, 1.5, 3.0});
-    chart_point(&lesson, series, (struct chart_point){3.0, 4.0, NAN, 4.5});
+    chart_point(&lesson, series, (struct chart_point){1.0, 2.0, 1.5, NAN, 0, false});
+    chart_point(&lesson, series, (struct chart_point){2.0, NAN, 1.5, 3.0, 0, false});
+    chart_point(&lesson, series, (struct chart_point){3.0, 4.0, NAN, 4.5, 0, false});
     char *script = written(write_chart, chart);
     ck_assert_ptr_null(strstr(script, "gone"));
     ck_assert_ptr_null(strcasestr(script, "nan"));
@@ -397,12 +412,157 @@ START_TEST(timelines_are_boxes)
     ck_assert_ptr_nonnull(strstr(chart->title, "who did what when"));
     ck_assert_uint_eq(chart->row_count, 4);
     ck_assert_str_eq(chart->rows[3], "processes, copy: worker 1, pid 12");
-    const struct chart_series *chunks = chart->series, *tasks = chunks->next->next;
+    const struct chart_series *chunks = chart->series, *tasks = chunks->next->next->next;
     ck_assert_str_eq(chunks->name, "chunk");
     ck_assert_uint_eq(chunks->count, 4);
     ck_assert_str_eq(tasks->name, "task");
     ck_assert_uint_eq(tasks->count, 22); /* twice 10, and the many as one */
     ck_assert_double_eq_tol(tasks->points[10].high, 10.0, 1e-9);
+    ck_assert(tasks->points[10].part == 0.0 || tasks->points[10].part > 0.999);
+    ck_assert(tasks->points[0].shaded != tasks->points[1].shaded);
+    end();
+}
+END_TEST
+
+/* In turns of 1 ms, then of 1 us: one task for each of two threads. */
+static void record_turns(struct lesson_timeline *timeline)
+{
+    static struct lesson_event events[2 * (1 + 5 + 2500)];
+    static char names[2][32] = {"thread 0", "thread 1"};
+    size_t count = 0;
+    for (int row = 0; row < 2; row++) {
+        events[count++] = (struct lesson_event){.end = 15e-3, .row = row, .kind = LESSON_TASK};
+        for (int i = 0; i < 5; i++)
+            events[count++] = (struct lesson_event){.begin = 1e-3 * (2 * i + row),
+                                                    .end = 1e-3 * (2 * i + row + 1),
+                                                    .row = row,
+                                                    .kind = LESSON_GIL_WAIT};
+        for (int i = 0; i < 2500; i++)
+            events[count++] = (struct lesson_event){.begin = 10e-3 + 1e-6 * (2 * i + row),
+                                                    .end = 10e-3 + 1e-6 * (2 * i + row + 1),
+                                                    .row = row,
+                                                    .kind = LESSON_GIL_WAIT};
+    }
+    *timeline = (struct lesson_timeline){
+        .wall = 15e-3, .rows = 2, .names = names, .count = count, .events = events};
+}
+
+/* How much of this time the row is drawn as computing, or as waiting. */
+static double drawn(const struct chart_series *series, double row, double begin, double end)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < series->count; i++) {
+        const struct chart_point *box = &series->points[i];
+        const double length = fmin(box->high, end) - fmax(box->low, begin);
+        if (box->y == row && length > 0.0)
+            sum += length * (box->part > 0.0 ? box->part : 1.0);
+    }
+    return sum;
+}
+
+/* Where the turns are longer than a character, only one of the rows has a task there. */
+static void check_turns(const char *text)
+{
+    const size_t first = (size_t)(strstr(text, "thread 0 ") - text);
+    const size_t second = (size_t)(strstr(text, "thread 1 ") - text);
+    for (size_t i = 10; i < 30; i++)
+        ck_assert_msg((text[first + i] == '#') != (text[second + i] == '#'), "%s", text);
+}
+
+START_TEST(who_waits_for_the_gil_does_not_compute)
+{
+    struct lesson_timeline timeline;
+    record_turns(&timeline);
+    measure((const int[]){2}, 1);
+    figures[1].timeline = &timeline;
+    charts_complete(&lesson);
+    const struct chart *chart = lesson.charts->next->next;
+    const struct chart_series *waits = chart->series->next->next, *tasks = waits->next;
+    ck_assert_str_eq(waits->name, "GIL wait");
+    ck_assert_int_eq(waits->style, CHART_HANGING);
+    ck_assert_str_eq(tasks->name, "task");
+    for (int i = 0; i < 10; i++)
+        for (int row = 0; row < 2; row++) {
+            const double computes = (i + row) % 2;
+            ck_assert_double_eq_tol(drawn(tasks, row, i, i + 1), computes, 0.01);
+            ck_assert_double_eq_tol(drawn(waits, row, i, i + 1), 1.0 - computes, 0.01);
+        }
+    for (int row = 0; row < 2; row++) { /* too short to be seen: half of the height each */
+        ck_assert_double_eq_tol(drawn(tasks, row, 10.0, 15.0), 2.5, 0.05);
+        ck_assert_double_eq_tol(drawn(waits, row, 10.0, 15.0), 2.5, 0.05);
+    }
+    ck_assert_uint_lt(tasks->count, 60);
+    for (size_t i = 1; i < tasks->count; i++) /* one task, one shade */
+        ck_assert((tasks->points[i].shaded == tasks->points[i - 1].shaded) ==
+                  (tasks->points[i].y == tasks->points[i - 1].y));
+    if (has_gnuplot()) {
+        char *script = written(write_chart_as_text, chart), *text = obey(script);
+        check_turns(text);
+        free(script);
+        free(text);
+    }
+    end();
+}
+END_TEST
+
+/* ---- Python beside C ------------------------------------------------------------------------- */
+
+START_TEST(python_beside_c)
+{
+    struct python_row rows[] = {
+        {.mode = LESSON_SEQUENTIAL, .wall = 0.8, .c_speedup = 100.0},
+        {.mode = LESSON_GIL, .workers = 2, .wall = 1.0, .c_speedup = 80.0},
+        {.mode = LESSON_PROCESSES, .workers = 2, .wall = 0.4, .c_speedup = NAN},
+        {.mode = LESSON_SEQUENTIAL, .wall = 2e-3, .c_speedup = NAN}};
+    for (int i = 0; i < 4; i++) {
+        rows[i].python = (char *)"Python 3.11.2";
+        rows[i].workload = rows[i].name = i < 3 ? measured.name : (char *)"only in Python";
+        rows[i].next = i < 3 ? &rows[i + 1] : NULL;
+    }
+    measure((const int[]){2}, 1);
+    for (int i = 0; i < 3; i++)
+        rows[i].workload = rows[i].name = measured.name;
+    lesson.python_rows = rows;
+    charts_complete(&lesson);
+    const struct chart *chart = lesson.charts->next->next;
+    ck_assert_str_eq(chart->workload, measured.name);
+    ck_assert_ptr_nonnull(strstr(chart->title, "Python 3.11.2 beside C"));
+    ck_assert(chart->x_log);
+    ck_assert_uint_eq(chart->row_count, 5);
+    ck_assert_str_eq(chart->rows[0], "sequential, Python: 800 ms");
+    ck_assert_str_eq(chart->rows[1], "sequential, C: 8.00 ms");
+    ck_assert_str_eq(chart->rows[4], "processes, 2, Python: 400 ms");
+    ck_assert_double_eq_tol(chart->series->points[1].high, 1.0, 1e-9);
+    ck_assert_double_eq_tol(chart->series->points[1].low, 4e-3, 1e-9);
+    ck_assert_uint_eq(chart->series->next->count, 2);
+    ck_assert_str_eq(chart->next->workload, "only in Python");
+    ck_assert_uint_eq(chart->next->row_count, 1);
+    end();
+}
+END_TEST
+
+/* ---- Ladders --------------------------------------------------------------------------------- */
+
+START_TEST(a_rung_that_took_no_time)
+{
+    static const struct lesson_rung rungs[] = {{"a", "first", NULL, 1e-3, -1},
+                                               {"b", "second", "better", 1e-4, 0},
+                                               {"c", "third", "much better", 0.0, 1},
+                                               {"d", "fourth", "slow again", 1e-4, 2}};
+    begin();
+    lesson.silent = true;
+    lesson_ladder(&lesson, "A ladder", "task", rungs, 4,
+                  (const char *const[]){"better", "much better", NULL});
+    ck_assert_uint_eq(json_array_size(lesson.ladder), 4);
+    const json_t *none = json_array_get(lesson.ladder, 2);
+    ck_assert_double_eq(json_number_value(json_object_get(none, "task_s")), 0.0);
+    ck_assert(json_is_null(json_object_get(none, "factor")));
+    ck_assert(json_is_null(json_object_get(none, "product")));
+    ck_assert(chart_draws(lesson.charts, lesson.charts->series));
+    ck_assert_double_eq_tol(lesson.charts->series->points[1].high, 10.0, 1e-9);
+    ck_assert(lesson.charts->series->points[1].low > 0.0);
+    ck_assert_ptr_nonnull(strstr(lesson.charts->rows[2], ": -"));
+    json_decref(lesson.ladder);
     end();
 }
 END_TEST
@@ -438,19 +598,6 @@ END_TEST
 
 /* ---- gnuplot itself -------------------------------------------------------------------------- */
 
-/* gnuplot obeys the script without a complaint; its output, the caller's. */
-static char *obey(const char *script)
-{
-    struct error error;
-    char *output, *path = find_program("gnuplot");
-    const char *const arguments[] = {path, "-d", NULL};
-    ck_assert_msg(
-        run_program_with(arguments, script, strlen(script), 60.0, &output, NULL, &error) == 0, "%s",
-        error.message);
-    free(path);
-    return output;
-}
-
 /* Everything on a page, with single points, hostile names, error bars, logarithms. */
 START_TEST(gnuplot_draws_all_of_them)
 {
@@ -462,9 +609,9 @@ START_TEST(gnuplot_draws_all_of_them)
     add(one, "'; system('touch hostile') #", 16.0, 0.5);
     add(lines(false), "`touch hostile`", -3.0, -2.0);
     struct chart *rows = chart_add(&lesson, CHART_ROWS, "", "", NULL);
-    chart_point(
-        &lesson, chart_series(&lesson, rows, "'%d`'", CHART_BOX, COLOUR_WAIT),
-        (struct chart_point){NAN, (double)chart_row(&lesson, rows, "'%d %' `x` \"\\"), 1, 1});
+    chart_point(&lesson, chart_series(&lesson, rows, "'%d`'", CHART_BOX, COLOUR_WAIT),
+                (struct chart_point){NAN, (double)chart_row(&lesson, rows, "'%d %' `x` \"\\"), 1, 1,
+                                     0, false});
     lesson_chart_picture(&lesson, "a picture", (const float[]){1, 2, 3, 4, 5, 6}, 2, 3);
     lesson_chart_picture(&lesson, "a pixel", (const float[]){1}, 1, 1);
     charts_complete(&lesson);
@@ -575,6 +722,9 @@ int main(void)
     tcase_add_test(charts, one_number_of_workers_makes_bars);
     tcase_add_test(charts, workers_make_series);
     tcase_add_test(charts, timelines_are_boxes);
+    tcase_add_test(charts, who_waits_for_the_gil_does_not_compute);
+    tcase_add_test(charts, python_beside_c);
+    tcase_add_test(charts, a_rung_that_took_no_time);
     tcase_add_test(charts, pictures_are_grey_and_not_too_large);
     tcase_add_test(charts, gnuplot_draws_all_of_them);
     tcase_add_test(charts, svg_for_a_page);

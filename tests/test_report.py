@@ -38,6 +38,7 @@ SCREENSHOTS = Path(sys.argv[3]).resolve() if len(sys.argv) > 3 else None
 BLOCK = re.compile(r'(<script type="application/json" id="data">)(.*?)(?=</script>)', re.S)
 POOL_MAP = BUILD / "chapters" / "01_pool_map" / "pool_map"
 SMALL = ["--seconds", "0.01", "--repeats", "1"]
+OLD = '<!DOCTYPE html>\n<meta name="generator" content="forkjoin">old'
 HARMFUL = '</script><img src=x onerror="document.title=1"> & "quotes"'
 SIZES = {"phone": (360, 740), "laptop": (1280, 800), "projector": (1920, 1080)}
 
@@ -110,11 +111,13 @@ def check_refusals(scratch):
     in_the_way = scratch / "file"
     in_the_way.write_text("mine")
     (scratch / "taken" / "index.html").mkdir(parents=True)
+    (scratch / "site").mkdir()
+    (scratch / "site" / "index.html").write_text("<!DOCTYPE html><title>my own</title>")
     locked = scratch / "locked"
     locked.mkdir()
     locked.chmod(0o500)
     cases = [(in_the_way, 1, "directory"), (in_the_way / "below", 1, "directory"),
-             (scratch / "taken", 1, "must be a file"), ("", 2, "--report")]
+             (scratch / "taken", 1, "must be a file"), (scratch / "site", 1, "no page of --report"), ("", 2, "--report")]
     if os.geteuid() != 0:  # root may write everywhere
         cases += [(locked / "new", 1, "ermission"), (locked, 1, "ermission")]
     elif os.path.isdir("/proc/self/fdinfo"):
@@ -125,7 +128,20 @@ def check_refusals(scratch):
         check(result.stderr.count("\n") == 1 and word in result.stderr,
               f"{directory}: not one line with '{word}': {result.stderr}")
     check(in_the_way.read_text() == "mine", "a file in the way was changed")
+    check("my own" in (scratch / "site" / "index.html").read_text(), "a page of somebody else was replaced")
     locked.chmod(0o700)
+
+    page = scratch / "both" / "index.html"
+    for exists in False, True:
+        for name in page, scratch / "both" / "." / "index.html", scratch / "link" / "index.html":
+            if exists:
+                page.parent.mkdir(exist_ok=True)
+                (scratch / "link").is_symlink() or (scratch / "link").symlink_to(page.parent)
+            both = run(POOL_MAP, "--report", page.parent, "--json", name)
+            expected = exists or name == page
+            check(both.returncode == (2 if expected else 1) and (not expected or "both name" in both.stderr),
+                  f"--report and --json {name}: {both}")
+    check(not page.exists(), "a page and a report of one name were written")
 
     wrong = run(POOL_MAP, "--mode", "sideways", "--report", scratch / "never")
     check(wrong.returncode == 2 and not (scratch / "never").exists(),
@@ -135,17 +151,34 @@ def check_refusals(scratch):
 def check_programs(scratch):
     old = scratch / "old" / "index.html"
     old.parent.mkdir()
-    old.write_text("old")
+    old.write_text(OLD)
     result = run("sh", "-c", 'ulimit -f 8; exec "$0" "$@"', POOL_MAP, *SMALL, "--quiet", "--report",
                  old.parent)
     check(result.returncode == 1 and result.stderr.count("\n") == 1, f"no room: {result.stderr}")
-    check(old.read_text() == "old" and len(list(old.parent.iterdir())) == 1,
+    check(old.read_text() == OLD and len(list(old.parent.iterdir())) == 1,
           "a page that could not be written whole left something")
 
     result = run(POOL_MAP, *SMALL, "--quiet", "--report", "a/b c", cwd=scratch)
     page = scratch / "a" / "b c" / "index.html"
     check(result.returncode == 0 and page.is_file(), f"--report 'a/b c': {result.stderr}")
     check(stat.S_IMODE(page.stat().st_mode) & 0o400, "the page cannot be read")
+
+    moved = scratch / "m[o]v*d \\ here"
+    copy = moved / POOL_MAP.relative_to(BUILD)
+    for directory in "chapters/01_pool_map", "common/lesson":
+        shutil.copytree(SOURCE / directory, moved / directory)
+    shutil.copy2(POOL_MAP, copy)
+    result = run(copy, *SMALL, "--quiet", "--report", scratch / "moved page")
+    chapter = read_data(scratch / "moved page" / "index.html")["chapters"][0]
+    check(result.returncode == 0 and all("text" in source for source in chapter["sources"]),
+          f"sources that were moved: {chapter['sources']}")
+    header = bytearray(copy.read_bytes())
+    header[0x28:0x30] = (len(header) + 10**9).to_bytes(8, "little")  # where ELF's sections are
+    copy.write_bytes(header)
+    result = run(copy, *SMALL, "--quiet", "--report", scratch / "odd page")
+    check(result.returncode == 0, f"a program with wrong sections: {result}")
+    chapter = read_data(scratch / "odd page" / "index.html")["chapters"][0]
+    check(all("no table" in source["error"] for source in chapter["sources"]), "sources without a table")
 
     probe = run(BUILD / "tests" / "lesson_probe", "--wrong", "threads", "--report", scratch / "wrong")
     check(probe.returncode == 1, f"a wrong result: status {probe.returncode}")
@@ -154,6 +187,35 @@ def check_programs(scratch):
           "the page does not say that a result was wrong")
     check(all("tests/lesson_probe.c" not in str(source) and "was found neither" in source["error"]
               for source in chapter["sources"]), "a source that is not there is not reported")
+
+
+def check_python(scratch):
+    """Rows of Python stand after C's, whose order the workloads count."""
+    page = scratch / "python" / "index.html"
+    result = run(POOL_MAP, "--tasks", "6", "--iterations", "2000", "--workers", "2", "--quiet", "--python",
+                 "--report", page.parent)
+    check(result.returncode == 0, f"--python --report: {result}")
+    chapter = read_data(page)["chapters"][0]
+    rows = [row for row in chapter["runs"] if row["language"] == "python"]
+    check([row["mode"] for row in rows[:3]] == ["sequential", "gil", "processes"], f"Python's rows: {rows}")
+    check(sum(one["runs"] for one in chapter["workloads"]) == len(chapter["runs"]) - len(rows), "rows of C")
+    if shutil.which("gnuplot"):
+        check(any("beside C" in chart["title"] for chart in chapter["charts"]), "no chart of Python")
+    return page
+
+
+def add_odd_python(page, new):
+    """What a row may lack, a Python that failed, names that would do harm."""
+    data = read_data(page)
+    chapter = data["chapters"][0]
+    odd = dict(next(row for row in chapter["runs"] if row["language"] == "python"))
+    odd.update(workload=HARMFUL, name="other", c_speedup=None, cores_busy=None, matches_c=False, sample=True)
+    chapter["runs"].append(odd)
+    chapter["python"].append({"error": HARMFUL})
+    chapter["ladder"] = [{"rung": "C", "step": None, "task_s": 0, "factor": None, "product": None}]
+    new.parent.mkdir()
+    write_data(new, page, data)
+    return data
 
 
 def check_contrast():
@@ -306,6 +368,38 @@ def check_figures(browser, page, data):
               "a table without caption or scope")
 
 
+def check_python_table(browser, page, data):
+    chapter = data["chapters"][0]
+    rows = [row for row in chapter["runs"] if row["language"] == "python"]
+    browser.open(page)
+    tables = browser.script("""return [...document.querySelectorAll('[aria-label="The same in Python"] table')].map(
+        table => [...table.tBodies[0].rows].map(row => [...row.cells].map(cell => cell.textContent)))""")
+    check(len(tables) == 1 and len(tables[0]) == len(rows), f"The same in Python: {tables}")
+    for cells, row in zip(tables[0], rows):
+        check(cells[1:4] == [row["python"], row["mode"], str(row["workers"])], f"{cells} of {row}")
+        check(cells[11] == ("yes" if row["matches_sequential"] and row["matches_c"] is not False else "NO"),
+              f"{cells} of {row}")
+        c = next((one for one in chapter["runs"] if one["language"] == "c" and one["workload"] == row["workload"]
+                  and (one["mode"], one["workers"]) == (row["mode"], row["workers"])), None)
+        check(not c or abs(float(cells[10].rstrip("×")) - c["speedup"]) < 0.01 * c["speedup"], f"{cells}: C's speedup")
+        check((cells[6] == "–") == (row["c_speedup"] is None), f"{cells}: how much faster C is")
+    text = browser.find("main")[0].text
+    for report in chapter["python"]:
+        check(report.get("command") in text if "command" in report else f"Not run: {report['error']}" in text,
+              f"{report} is not told")
+    check(not browser.script("return document.querySelectorAll('img[src=x]').length"), "HTML from data")
+    for anchor in "#%E0%A4%A", "#%":  # an address that is no text
+        browser.open(page, anchor)
+        check(len(browser.find("section")) == 1, f"{anchor} shows nothing")
+    for key in range(12):  # to each thing that can be reached, and none without a name
+        browser.keys(Keys.TAB)
+        named = browser.script("""const one = document.activeElement;
+            return one.textContent.trim() || one.getAttribute('aria-label')""")
+        check(named, f"{key}: a focus without a name")
+    check(not browser.script("""return [...document.querySelectorAll('*')].flatMap(one => [...one.attributes])
+        .filter(attribute => attribute.name.startsWith('on')).length"""), "a handler in an attribute")
+
+
 def check_widths(browser, page, names):
     for size, (width, height) in SIZES.items():
         browser.size(width, height)
@@ -446,7 +540,7 @@ def take_pictures(browser, page):
                 browser.shot(f"{name}-{size}-{theme}")
 
 
-def check_in_browser(page, scratch):
+def check_in_browser(page, python_page, scratch):
     test_page = scratch / "test" / "index.html"
     test_page.parent.mkdir()
     data = read_data(page)
@@ -455,6 +549,11 @@ def check_in_browser(page, scratch):
     try:
         browser.size(*SIZES["laptop"])
         check_figures(browser, page, data)
+        odd = scratch / "odd" / "index.html"
+        odd_data = add_odd_python(python_page, odd)
+        check_python_table(browser, python_page, read_data(python_page))
+        check_python_table(browser, odd, odd_data)
+        check_widths(browser, odd, ["01_pool_map"])
         check_widths(browser, test_page, ["overview", *[one["chapter"] for one in data["chapters"]]])
         check_tabs(browser, test_page, test_data)
         check_theme(browser, test_page)
@@ -475,6 +574,7 @@ def main():
         check_contrast()
         check_refusals(scratch)
         check_programs(scratch)
+        python_page = check_python(scratch)
         result = run(SOURCE / "run", "report", scratch / "all", *SMALL,
                      env={**os.environ, "FORKJOIN_BUILD": str(BUILD)})
         page = scratch / "all" / "index.html"
@@ -486,7 +586,7 @@ def main():
         check_tasks(data)
         check_charts(data, scratch)
         if not missing:
-            check_in_browser(page, scratch)
+            check_in_browser(page, python_page, scratch)
     print(f"{checks - failures} passed, {failures} failed")
     if failures:
         return 1

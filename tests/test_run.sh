@@ -73,6 +73,15 @@ for directory in "$scratch/file" "$scratch/file/below" "$scratch/taken"; do
     grep -qF -- "$directory" "$scratch/err" || fail "report: $directory is not named"
 done
 [ "$(cat "$scratch/file")" = mine ] || fail 'report changed a file in the way'
+mkdir "$scratch/site"
+echo 'my own' >"$scratch/site/index.html"
+expect 1 "$run" report "$scratch/site"
+grep -q 'no page of report' "$scratch/err" || fail 'report: the reason is not told'
+[ "$(cat "$scratch/site/index.html")" = 'my own' ] || fail 'report replaced a page that is not its own'
+for option in --json=x --csv --save --trace --plot=x.svg --report; do
+    expect 2 "$run" report "$scratch/page" "$option"
+    expect 2 "$run" demo --answers /dev/null "$option"
+done
 expect 2 "$run" report "$scratch/page" --repeats none
 grep -q -- '--repeats' "$scratch/err" || fail 'report: a wrong option is not named'
 [ -z "$(ls "$scratch/page")" ] || fail 'report: a wrong option left something'

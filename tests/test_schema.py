@@ -114,6 +114,8 @@ ADDED = {
     "a row of Python": lambda r: r["runs"].append(
         {"language": "Python", "python": "3.13.0", "workload": "a", "mode": "threads", "workers": 2,
          "wall_s": {"min": 1, "median": 1, "max": 2}, "cores_busy": None}),
+    "a rung that took no time": lambda r: r.update(ladder=[
+        {"rung": "C", "step": None, "task_s": 0, "factor": None, "product": None}]),
     "a series": lambda r: r.update(series=[
         {"name": "a", "x": "workers", "columns": ["workers", "wall_s"], "rows": [[1, 2], [2, None]]}]),
     "predictions": lambda r: r.update(predictions=[

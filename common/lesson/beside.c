@@ -96,7 +96,7 @@ static bool read_row(struct lesson *lesson, struct python_row *row, const json_t
     row->c = find_partner(lesson, row);
     row->c_speedup = compare_speed(row);
     return known && *name && row->workers > 0 && row->tasks > 0 && row->wall > 0 &&
-           row->speedup > 0;
+           row->wall_min > 0 && row->wall_max > 0 && row->speedup > 0;
 }
 
 static void free_row(struct python_row *row)
@@ -190,7 +190,7 @@ static void keep_report(struct lesson *lesson, json_t *report, const char *comma
     size_t i = 0;
     json_object_del(kept, "runs"); /* they are among C's */
     if (command)
-        json_object_set_new(kept, "command", json_string(command));
+        json_object_set_new(kept, "command", text_value(command));
     for (const struct saved_array *saved = lesson->saved; saved && comparison->same;
          saved = saved->next, i++)
         json_array_append_new(
@@ -201,9 +201,7 @@ static void keep_report(struct lesson *lesson, json_t *report, const char *comma
 
 static void keep_error(struct lesson *lesson, const char *message)
 {
-    json_t *text = json_string(message);
-    json_array_append_new(lesson->python_reports,
-                          json_pack("{s:o}", "error", text ? text : json_string("not UTF-8")));
+    json_array_append_new(lesson->python_reports, json_pack("{s:o}", "error", text_value(message)));
 }
 
 /* It failed, or it could not do what C did: only the first makes the lesson fail. */

@@ -4,11 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define MOST_WORKERS_LINEAR 12   /* beyond, both axes of a speed-up are logarithmic */
-#define STEPS               60   /* of a curve */
-#define MOST_PIXELS         512  /* of a picture's side */
-#define RESOLUTION          1500 /* a timeline's width: shorter gaps are not seen */
-#define MOST_TIMELINE_ROWS  32   /* of one run */
+#define MOST_WORKERS_LINEAR 12  /* beyond, both axes of a speed-up are logarithmic */
+#define STEPS               60  /* of a curve */
+#define MOST_PIXELS         512 /* of a picture's side */
 
 /* ---- A chart --------------------------------------------------------------------------------- */
 
@@ -100,25 +98,23 @@ void charts_free(struct lesson *lesson)
     }
 }
 
-/* The unit in which so many seconds are a handy number, and how many make a second. */
-static const char *time_unit(double seconds, double *factor)
+const char *chart_time_unit(double seconds, double *factor)
 {
     *factor = seconds >= 1.0 ? 1.0 : seconds >= 1e-3 ? 1e3 : seconds >= 1e-6 ? 1e6 : 1e9;
     return *factor == 1.0 ? "s" : *factor == 1e3 ? "ms" : *factor == 1e6 ? "us" : "ns";
 }
 
-/* ---- Of one workload: speed-up --------------------------------------------------------------- */
-
-static struct chart *add_for(struct lesson *lesson, const struct measured *measured,
-                             enum chart_kind kind, const char *what, const char *x_title,
-                             const char *y_title)
+struct chart *chart_of_workload(struct lesson *lesson, const char *workload, enum chart_kind kind,
+                                const char *what, const char *x_title, const char *y_title)
 {
     char title[256];
-    snprintf(title, sizeof title, "%s: %s", measured->name, what);
+    snprintf(title, sizeof title, "%s: %s", workload, what);
     struct chart *chart = chart_add(lesson, kind, title, x_title, y_title);
-    chart->workload = copy(lesson, measured->name);
+    chart->workload = copy(lesson, workload);
     return chart;
 }
+
+/* ---- Of one workload: speed-up --------------------------------------------------------------- */
 
 static enum chart_colour colour_of(const struct lesson_figures *figures)
 {
@@ -165,9 +161,9 @@ static void add_way(struct lesson *lesson, struct chart *chart,
     for (int i = 0; i <= STEPS && !isnan(fit.serial); i++) {
         const double x = 1.0 + (most - 1.0) * i / STEPS;
         const double cores = fmin(x, lesson->machine.cores);
-        chart_point(
-            lesson, curve,
-            (struct chart_point){x, fit.one_core * lesson_amdahl(fit.serial, cores), NAN, NAN});
+        chart_point(lesson, curve,
+                    (struct chart_point){x, fit.one_core * lesson_amdahl(fit.serial, cores), NAN,
+                                         NAN, 0, false});
     }
     struct chart_series *series =
         chart_series(lesson, chart, name, CHART_MARKED, colour_of(figures));
@@ -180,15 +176,16 @@ static void add_way(struct lesson *lesson, struct chart *chart,
 static void add_speedup_lines(struct lesson *lesson, const struct measured *measured, int most)
 {
     const struct lesson_results *results = &measured->results;
-    struct chart *chart = add_for(lesson, measured, CHART_LINES, "speed-up against workers",
-                                  "workers", "speed-up (dashed: Amdahl)");
+    struct chart *chart =
+        chart_of_workload(lesson, measured->name, CHART_LINES, "speed-up against workers",
+                          "workers", "speed-up (dashed: Amdahl)");
     chart->x_log = chart->y_log = most > MOST_WORKERS_LINEAR;
     chart->level = 1.0;
     if (most > lesson->machine.cores)
         chart->upright = lesson->machine.cores;
     struct chart_series *ideal = chart_series(lesson, chart, "ideal", CHART_DASHED, COLOUR_IDEAL);
-    chart_point(lesson, ideal, (struct chart_point){1.0, 1.0, NAN, NAN});
-    chart_point(lesson, ideal, (struct chart_point){most, most, NAN, NAN});
+    chart_point(lesson, ideal, (struct chart_point){1.0, 1.0, NAN, NAN, 0, false});
+    chart_point(lesson, ideal, (struct chart_point){most, most, NAN, NAN, 0, false});
     for (size_t i = 1; i < results->count; i++)
         if (is_first(results, i))
             add_way(lesson, chart, results, i, most);
@@ -200,8 +197,8 @@ static void add_speedup_bars(struct lesson *lesson, const struct measured *measu
     const struct lesson_results *results = &measured->results;
     char title[64], name[80];
     snprintf(title, sizeof title, "speed-up with %d worker%s", workers, workers == 1 ? "" : "s");
-    struct chart *chart = add_for(lesson, measured, CHART_ROWS, title,
-                                  "speed-up (line: fastest and slowest run)", NULL);
+    struct chart *chart = chart_of_workload(lesson, measured->name, CHART_ROWS, title,
+                                            "speed-up (line: fastest and slowest run)", NULL);
     chart->upright = 1.0;
     for (size_t i = 1; i < results->count; i++) {
         const struct chart_point point = speedup_point(results, i);
@@ -209,9 +206,10 @@ static void add_speedup_bars(struct lesson *lesson, const struct measured *measu
         const double row = (double)chart_row(lesson, chart, name);
         struct chart_series *series =
             chart_series(lesson, chart, NULL, CHART_BOX, colour_of(&results->figures[i]));
-        chart_point(lesson, series, (struct chart_point){NAN, row, 0.0, point.y});
+        chart_point(lesson, series, (struct chart_point){NAN, row, 0.0, point.y, 0, false});
         series = chart_series(lesson, chart, NULL, CHART_WHISKER, COLOUR_SEQUENTIAL);
-        chart_point(lesson, series, (struct chart_point){NAN, row, point.low, point.high});
+        chart_point(lesson, series,
+                    (struct chart_point){NAN, row, point.low, point.high, 0, false});
     }
 }
 
@@ -264,10 +262,10 @@ static void add_parts(struct lesson *lesson, const struct measured *measured)
             sum += parts[p];
         longest = fmax(longest, sum);
     }
-    const char *unit = time_unit(longest, &factor);
+    const char *unit = chart_time_unit(longest, &factor);
     snprintf(x_title, sizeof x_title, "time, %s", unit);
     struct chart *chart =
-        add_for(lesson, measured, CHART_ROWS, "where the time went", x_title, NULL);
+        chart_of_workload(lesson, measured->name, CHART_ROWS, "where the time went", x_title, NULL);
     for (enum part p = 0; p < PARTS; p++)
         series[p] = chart_series(lesson, chart, names[p], CHART_BOX, COLOUR_STARTUP + p);
     for (size_t i = 0; i < measured->results.count; i++) {
@@ -279,87 +277,11 @@ static void add_parts(struct lesson *lesson, const struct measured *measured)
         for (enum part p = 0; p < PARTS; p++) {
             if (parts[p] > 0.0)
                 chart_point(lesson, series[p],
-                            (struct chart_point){NAN, row, factor * at, factor * (at + parts[p])});
+                            (struct chart_point){NAN, row, factor * at, factor * (at + parts[p]), 0,
+                                                 false});
             at += parts[p];
         }
     }
-}
-
-/* ---- Of one workload: the timelines ---------------------------------------------------------- */
-
-static const struct {
-    const char *name;
-    enum chart_style style;
-    enum chart_colour colour;
-} event_looks[LESSON_EVENT_KINDS] = {
-    [LESSON_TASK] = {"task", CHART_BOX, COLOUR_COMPUTE},
-    [LESSON_CHUNK] = {"chunk", CHART_FRAME, COLOUR_CHUNK},
-    [LESSON_COPY_IN] = {"copy in", CHART_BOX, COLOUR_SEND},
-    [LESSON_COPY_OUT] = {"copy out", CHART_BOX, COLOUR_RECEIVE},
-    [LESSON_GIL_WAIT] = {"GIL wait", CHART_THIN, COLOUR_GIL_WAIT},
-    [LESSON_GIL_HELD] = {"GIL held", CHART_FRAME, COLOUR_HELD},
-};
-
-/* Frames first, so that what lies inside is drawn over them. */
-static const enum lesson_event_kind drawing_order[LESSON_EVENT_KINDS] = {
-    LESSON_CHUNK, LESSON_GIL_HELD, LESSON_TASK, LESSON_COPY_IN, LESSON_COPY_OUT, LESSON_GIL_WAIT};
-
-/* An event becomes a box, or part of the one before it where neither it nor the gap between them
- * would be seen: a thousand short tasks are one bar. */
-static void add_event(struct lesson *lesson, struct chart_series *series, double row, double begin,
-                      double end, double least)
-{
-    struct chart_point *last = series->count ? &series->points[series->count - 1] : NULL;
-    if (last && last->y == row && begin - last->high < least && end - begin < 4 * least)
-        last->high = fmax(last->high, end);
-    else
-        chart_point(lesson, series, (struct chart_point){NAN, row, begin, end});
-}
-
-static void add_timeline(struct lesson *lesson, struct chart *chart,
-                         struct chart_series *series[LESSON_EVENT_KINDS],
-                         const struct lesson_figures *figures, double factor, double longest)
-{
-    const struct lesson_timeline *timeline = figures->timeline;
-    const size_t first = chart->row_count;
-    char name[96];
-    for (int row = 0; row < timeline->rows && row < MOST_TIMELINE_ROWS; row++) {
-        snprintf(name, sizeof name, "%s: %s", figures->name, timeline->names[row]);
-        chart_row(lesson, chart, name);
-    }
-    for (size_t i = 0; i < timeline->count; i++) {
-        const struct lesson_event *event = &timeline->events[i];
-        if (event->row < MOST_TIMELINE_ROWS)
-            add_event(lesson, series[event->kind], (double)(first + (size_t)event->row),
-                      factor * event->begin, factor * event->end, factor * longest / RESOLUTION);
-    }
-}
-
-/* All ways on one scale of time, with the most workers that have a core each. */
-static void add_timelines(struct lesson *lesson, const struct measured *measured)
-{
-    const struct lesson_results *results = &measured->results;
-    const int workers = lesson_chosen_workers(results, lesson->machine.cores);
-    struct chart_series *series[LESSON_EVENT_KINDS];
-    double longest = 0.0, factor;
-    char x_title[64];
-    for (size_t i = 0; i < results->count; i++)
-        if (results->figures[i].timeline)
-            longest = fmax(longest, results->figures[i].timeline->wall);
-    if (longest <= 0.0)
-        return;
-    const char *unit = time_unit(longest, &factor);
-    snprintf(x_title, sizeof x_title, "time since the run began, %s", unit);
-    struct chart *chart = add_for(lesson, measured, CHART_ROWS, "who did what when", x_title, NULL);
-    for (int k = 0; k < LESSON_EVENT_KINDS; k++) {
-        const enum lesson_event_kind kind = drawing_order[k];
-        series[kind] = chart_series(lesson, chart, event_looks[kind].name, event_looks[kind].style,
-                                    event_looks[kind].colour);
-        series[kind]->striped = kind == LESSON_TASK || kind == LESSON_CHUNK;
-    }
-    for (size_t i = 0; i < results->count; i++)
-        if (results->figures[i].timeline && (i == 0 || results->figures[i].workers == workers))
-            add_timeline(lesson, chart, series, &results->figures[i], factor, longest);
 }
 
 void charts_complete(struct lesson *lesson)
@@ -373,8 +295,9 @@ void charts_complete(struct lesson *lesson)
             continue;
         add_speedup(lesson, measured);
         add_parts(lesson, measured);
-        add_timelines(lesson, measured);
+        charts_add_timelines(lesson, measured);
     }
+    charts_add_python(lesson);
     while (*end)
         end = &(*end)->next;
     *end = others;

@@ -37,19 +37,22 @@ enum chart_style {
     CHART_DASHED,  /* of lines: a dashed line */
     CHART_BOX,     /* of rows: a box from low to high in x, in row y */
     CHART_FRAME,   /* of rows: the same, taller and pale: other boxes lie inside */
-    CHART_THIN,    /* of rows: the same, lower */
+    CHART_HANGING, /* of rows: the same; what is filled of its height hangs from above */
     CHART_WHISKER, /* of rows: a thin line from low to high */
 };
 
+/* NAN: there is none. */
 struct chart_point {
-    double x, y, low, high; /* NAN: there is none */
+    double x, y, low, high;
+    double part; /* of a box's height, that is filled; 0: all of it */
+    bool shaded; /* a box in the other shade of the colour, so that neighbours are told apart */
 };
 
 struct chart_series {
     char *name; /* NULL: not in the key */
     enum chart_style style;
     enum chart_colour colour;
-    bool striped; /* of boxes: two shades by turns, so that neighbours are told apart */
+    bool momentary; /* of rows, as text: only the boxes in which a column's moment lies */
     size_t count, room;
     struct chart_point *points;
     struct chart_series *next;
@@ -86,9 +89,26 @@ void chart_point(struct lesson *lesson, struct chart_series *series, struct char
 /* A new row below the others: its index. */
 size_t chart_row(struct lesson *lesson, struct chart *chart, const char *name);
 
+/* A new chart of one workload's figures; its title says what of them. */
+struct chart *chart_of_workload(struct lesson *lesson, const char *workload, enum chart_kind kind,
+                                const char *what, const char *x_title, const char *y_title);
+
+/* The unit in which so many seconds are a handy number, and how many make a second. */
+const char *chart_time_unit(double seconds, double *factor);
+
 /* Adds those of every workload that was shown, before all that are there; once. */
 void charts_complete(struct lesson *lesson);
 void charts_free(struct lesson *lesson);
+
+/* ---- charts_timeline.c, charts_python.c ------------------------------------------------------ */
+
+struct measured;
+
+/* Who did what when, of a workload's recorded runs, if there are any. */
+void charts_add_timelines(struct lesson *lesson, const struct measured *measured);
+
+/* The same in Python, beside C: a chart for each Python and workload. */
+void charts_add_python(struct lesson *lesson);
 
 /* ---- gnuplot.c ------------------------------------------------------------------------------- */
 

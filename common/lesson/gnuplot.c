@@ -34,7 +34,7 @@ static const struct {
     [COLOUR_COMPUTE] = {0x0072b2, 0x3f9fdc, '#', 1},
     [COLOUR_RECEIVE] = {0x009e73, 0x2fc79b, '<', 1},
     [COLOUR_WAIT] = {0xd0d0d0, 0x585858, '.', 1},
-    [COLOUR_GIL_WAIT] = {0xd55e00, 0xe8772a, '!', 1},
+    [COLOUR_GIL_WAIT] = {0xf0a27c, 0x9a4a20, '!', 1},
     [COLOUR_CHUNK] = {0xbfdff2, 0x27506b, '-', 1},
     [COLOUR_HELD] = {0xf7dfaa, 0x6b5310, '=', 1},
 };
@@ -75,7 +75,7 @@ size_t gnuplot_character(const char *text)
     return length;
 }
 
-static size_t character_count(const char *text)
+size_t gnuplot_length(const char *text)
 {
     size_t count = 0;
     for (size_t length; *text; text += length, count++) {
@@ -89,7 +89,7 @@ static size_t character_count(const char *text)
  * replaces nothing, but cannot read a quote at the beginning.) A tick's label is a format. */
 static void write_string(FILE *script, const char *text, size_t most, bool utf8, bool format)
 {
-    const bool cut = character_count(text) > most;
+    const bool cut = gnuplot_length(text) > most;
     fputc('"', script);
     for (size_t length, i = 0; *text && i < (cut ? most - 3 : most); text += length, i++) {
         length = gnuplot_character(text);
@@ -211,7 +211,7 @@ static void write_key(FILE *script, const struct chart *chart, const struct char
     size_t longest = 0, count = 0;
     for (const struct chart_series *series = chart->series; series; series = series->next)
         if (series->name && chart_draws(chart, series)) {
-            const size_t length = character_count(series->name);
+            const size_t length = gnuplot_length(series->name);
             longest = length > longest ? length : longest;
             count++;
         }

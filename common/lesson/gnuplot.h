@@ -6,6 +6,7 @@
 
 #define MOST_NAME      44 /* characters of a name in the key or beside a row */
 #define MOST_TEXT_ROWS 200
+#define MOST_TEXT_NAME 28 /* characters beside a row of characters */
 
 struct range {
     double low, high;
@@ -18,6 +19,9 @@ int gnuplot_point_type(enum chart_colour colour);
 
 /* The length of the UTF-8 character that begins here; 0: there is none, or it is a control. */
 size_t gnuplot_character(const char *text);
+
+/* So many characters. */
+size_t gnuplot_length(const char *text);
 
 /* Can this number stand on an axis? */
 bool chart_fits(double value, bool logarithmic);

@@ -6,7 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define MOST_TICKS 12
+#define MOST_TICKS   12
+#define RIGHT_MARGIN 3 /* characters */
 
 static void begin_series(FILE *script, int number)
 {
@@ -132,6 +133,23 @@ static unsigned other_shade(unsigned colour, const struct chart_look *look)
     return look->dark ? half + ((colour >> 2) & 0x3f3f3f) : half + 0x7f7f7f;
 }
 
+/* As text, the margins, so that it is known how many characters wide the axis is. */
+static int left_margin(const struct chart *chart)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < chart->row_count; i++) {
+        const size_t length = gnuplot_length(chart->rows[i]);
+        longest = length > longest ? length : longest;
+    }
+    return 2 + (int)(longest < MOST_TEXT_NAME ? longest : MOST_TEXT_NAME);
+}
+
+static int axis_steps(const struct chart *chart, const struct chart_look *look)
+{
+    const int steps = look->columns - 1 - left_margin(chart) - RIGHT_MARGIN;
+    return steps > 1 ? steps : 1;
+}
+
 static double part_of(double value, struct range range, bool logarithmic)
 {
     return logarithmic ? log(value / range.low) / log(range.high / range.low)
@@ -144,18 +162,39 @@ static double value_at(double part, struct range range, bool logarithmic)
                        : range.low + part * (range.high - range.low);
 }
 
-/* As a row of characters; one at least. */
+/* As a row of characters; one at least, unless the series is momentary. */
 static void write_box_as_points(FILE *script, const struct chart_point *point,
-                                const struct chart *chart, struct range range, int columns)
+                                const struct chart *chart, bool momentary, struct range range,
+                                int steps)
 {
-    const double low = part_of(point->low, range, chart->x_log) * columns;
-    const double high = part_of(point->high, range, chart->x_log) * columns;
+    const double low = part_of(point->low, range, chart->x_log) * steps;
+    const double high = part_of(point->high, range, chart->x_log) * steps;
     int column = (int)ceil(low);
+    if (momentary && column >= high)
+        return;
     do {
-        fprintf(script, "%.9g %g\n", value_at(fmin(column, high) / columns, range, chart->x_log),
+        fprintf(script, "%.9g %g\n", value_at(fmin(column, high) / steps, range, chart->x_log),
                 point->y);
         column++;
     } while (column < high);
+}
+
+/* What is not filled is left out above, or, of a hanging box, below. The first row is on top. */
+static void write_box(FILE *script, const struct chart_point *point, bool hanging, double half,
+                      unsigned colour)
+{
+    const double height = 2 * half * (point->part > 0.0 ? point->part : 1.0);
+    const double top = hanging ? point->y - half : point->y + half - height;
+    fprintf(script, "%.9g %g %.9g %.9g %.6g %.6g %u\n", (point->low + point->high) / 2, point->y,
+            point->low, point->high, top, top + height, colour);
+}
+
+static bool has_shades(const struct chart_series *series)
+{
+    for (size_t i = 0; i < series->count; i++)
+        if (series->points[i].shaded)
+            return true;
+    return false;
 }
 
 static void write_row_data(FILE *script, const struct chart *chart,
@@ -163,9 +202,7 @@ static void write_row_data(FILE *script, const struct chart *chart,
                            const struct chart_look *look)
 {
     const struct range range = chart_x_range(chart);
-    const double half = series->style == CHART_FRAME  ? 0.44
-                        : series->style == CHART_THIN ? 0.12
-                                                      : 0.34;
+    const double half = series->style == CHART_FRAME ? 0.44 : 0.34;
     const unsigned colour = gnuplot_colour(series->colour, look);
     fprintf(script, "$data%d << END\n", number);
     for (size_t i = 0; i < series->count; i++) {
@@ -173,11 +210,11 @@ static void write_row_data(FILE *script, const struct chart *chart,
         if (!chart_fits(point->low, chart->x_log) || !chart_fits(point->high, chart->x_log))
             continue;
         if (look->text)
-            write_box_as_points(script, point, chart, range, look->columns);
+            write_box_as_points(script, point, chart, series->momentary, range,
+                                axis_steps(chart, look));
         else
-            fprintf(script, "%.9g %g %.9g %.9g %g %g %u\n", (point->low + point->high) / 2,
-                    point->y, point->low, point->high, point->y - half, point->y + half,
-                    series->striped && i % 2 ? other_shade(colour, look) : colour);
+            write_box(script, point, series->style == CHART_HANGING, half,
+                      point->shaded ? other_shade(colour, look) : colour);
     }
     fprintf(script, "END\n");
 }
@@ -194,8 +231,8 @@ static void write_row_style(FILE *script, const struct chart_series *series,
     else
         fprintf(script,
                 "using 1:2:3:4:5:6%s with boxxyerror fillstyle solid 1.0 noborder linecolor rgb ",
-                series->striped ? ":7" : "");
-    if (!look->text && series->style != CHART_WHISKER && series->striped)
+                has_shades(series) ? ":7" : "");
+    if (!look->text && series->style != CHART_WHISKER && has_shades(series))
         fprintf(script, "variable");
     else if (!look->text && series->style != CHART_WHISKER)
         fprintf(script, "'#%06x'", gnuplot_colour(series->colour, look));
@@ -210,10 +247,12 @@ void gnuplot_rows(FILE *script, const struct chart *chart, const struct chart_lo
                                                             : "font ',6' ";
     int number = 0;
     gnuplot_axes(script, chart, look);
+    if (look->text)
+        fprintf(script, "set lmargin %d\nset rmargin %d\n", left_margin(chart), RIGHT_MARGIN);
     fprintf(script, "set grid noytics\nset ytics scale 0 %s(", font);
     for (size_t i = 0; i < chart->row_count; i += step) {
         fprintf(script, "%s", i ? ", " : "");
-        gnuplot_format(script, chart->rows[i], look->text ? 28 : MOST_NAME, look->utf8);
+        gnuplot_format(script, chart->rows[i], look->text ? MOST_TEXT_NAME : MOST_NAME, look->utf8);
         fprintf(script, " %zu", i);
     }
     fprintf(script, ")\n");

@@ -7,8 +7,8 @@
  *               own_options.c and option_values.c (options.h)
  *   to measure  arrays.c, scratch.c; measure.c and the files that measure.h names; record.c
  *   to explain  report.c, why.c, timeline.c; evidence.c (evidence.h)
- *   to write    output.c with json.c, csv.c, trace.c, series.c; page.c with source.c (page.h,
- *               source.h); charts.c, gnuplot.c, plot.c (charts.h)
+ *   to write    output.c with json.c, json_values.c, csv.c, trace.c, series.c; page.c with
+ *               source.c (page.h, source.h); charts.c and its kin, gnuplot.c, plot.c (charts.h, gnuplot.h)
  *   --step      step.c with answers.c (step.h)
  *   --python    python.c, beside.c and others (beside.h); child.c runs a program (child.h)
  *
@@ -17,7 +17,7 @@
  *
  * Whoever is called knows nothing of its caller, with three exceptions: the first text brings the
  * banner with it (message.c, machine.c), an answer to --step may end the lesson (step.c, lesson.c),
- * and gnuplot.c and gnuplot_panel.c are one thing in two files.
+ * and charts*.c, as gnuplot*.c, are one thing in several files.
  */
 #ifndef LESSON_INTERNAL_H
 #define LESSON_INTERNAL_H
@@ -316,6 +316,14 @@ void output_csv(struct lesson *lesson, FILE *stream);
 
 /* What --trace writes. */
 void trace_write(struct lesson *lesson, FILE *stream);
+
+/* ---- json_values.c --------------------------------------------------------------------------- */
+
+/* Infinity and NAN, which are no numbers in JSON, become null. */
+struct json_t *number_or_null(double value);
+
+/* Text that may hold a path, with ? for what is not UTF-8. NULL: out of memory. */
+struct json_t *text_value(const char *text);
 
 /* ---- series.c: what a class can plot by itself ----------------------------------------------- */
 

@@ -2,7 +2,6 @@
 #include "common/lesson/internal.h"
 #include <cblas.h>
 #include <jansson.h>
-#include <math.h>
 
 /* A path may hold any bytes; JSON holds UTF-8 only. */
 static json_t *path_value(const char *path)
@@ -144,12 +143,6 @@ static json_t *run_entry(const struct lesson *lesson, const char *workload,
     return entry;
 }
 
-/* Infinity and NAN are no numbers in JSON. */
-static json_t *number_or_null(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 /* The keys of run_entry where they mean the same. */
 static json_t *python_entry(const struct python_row *row)
 {
@@ -184,7 +177,7 @@ json_t *output_document(struct lesson *lesson)
                   machine(lesson), "parameters", parameters(lesson), "runs", runs);
     json_t *conclusions = lesson->conclusions ? json_object() : NULL;
     for (const struct conclusion *c = lesson->conclusions; c; c = c->next)
-        json_object_set_new(conclusions, c->name, json_string(c->text));
+        json_object_set_new(conclusions, c->name, text_value(c->text));
     if (document && conclusions)
         json_object_set_new(document, "conclusions", conclusions);
     if (!document)

@@ -23,12 +23,20 @@ static double product_of(const struct lesson_rung *rungs, int i)
     return rungs[i].below < 0 ? 1.0 : factor_of(rungs, i) * product_of(rungs, rungs[i].below);
 }
 
-/* "2.95x", "1938x" */
+/* Was every time on the way long enough for the clock? */
+static bool is_known(double factor)
+{
+    return isfinite(factor) && factor > 0.0;
+}
+
+/* "2.95x", "1938x", "-" */
 static const char *factor_text(double factor)
 {
     static char ring[8][24];
     static int next;
     char *text = ring[next++ % 8];
+    if (!is_known(factor))
+        return "-";
     const int decimals = factor >= 99.5 ? 0 : factor >= 9.95 ? 1 : factor >= 0.095 ? 2 : 3;
     snprintf(text, sizeof ring[0], "%.*fx", decimals, factor);
     return text;
@@ -87,17 +95,18 @@ static void print_shares(struct lesson *lesson, const struct step *steps, int co
         lesson_die(lesson, "out of memory");
     for (int i = 0; i < count; i++)
         product *= steps[i].factor;
+    const bool shares = is_known(product) && product > 1.5;
     fprintf(stream, "From %s to %s: %s", first, top, factor_text(product));
     for (int i = 0; i < count; i++) {
         fprintf(stream, "%s %s %s", i == 0 ? " =" : " *", steps[i].name,
                 factor_text(steps[i].factor));
-        if (product > 1.5) /* + 0: no "-0" */
+        if (shares) /* + 0: no "-0" */
             fprintf(stream, " (%.0f %%)", round(100.0 * log(steps[i].factor) / log(product)) + 0.0);
     }
     fprintf(stream, ".%s",
-            product > 1.5 ? " In brackets: the share of the way, on a scale on which "
-                            "each doubling is as long."
-                          : "");
+            shares ? " In brackets: the share of the way, on a scale on which "
+                     "each doubling is as long."
+                   : "");
     if (fclose(stream))
         lesson_die(lesson, "out of memory");
     report_paragraph(lesson, 0, text);
@@ -119,7 +128,7 @@ static void print_order(struct lesson *lesson, const struct step *steps, int cou
     int known = 0;
     for (int e = 0; order[e]; e++)
         for (int i = 0; i < count; i++)
-            if (strcmp(steps[i].name, order[e]) == 0)
+            if (strcmp(steps[i].name, order[e]) == 0 && is_known(steps[i].factor))
                 sorted[known++] = steps[i];
     if (known < 2)
         return;
@@ -145,9 +154,10 @@ static void keep_rungs(struct lesson *lesson, const struct lesson_rung *rungs, i
     lesson->ladder = json_array();
     for (int i = 0; i < count; i++)
         json_array_append_new(lesson->ladder,
-                              json_pack("{s:s, s:s?, s:f, s:f, s:f}", "rung", rungs[i].name, "step",
-                                        rungs[i].step, "task_s", rungs[i].seconds, "factor",
-                                        factor_of(rungs, i), "product", product_of(rungs, i)));
+                              json_pack("{s:s, s:s?, s:o, s:o, s:o}", "rung", rungs[i].name, "step",
+                                        rungs[i].step, "task_s", number_or_null(rungs[i].seconds),
+                                        "factor", number_or_null(factor_of(rungs, i)), "product",
+                                        number_or_null(product_of(rungs, i))));
 }
 
 /* A bar for each rung, on a scale on which each doubling is as long. */
@@ -163,14 +173,15 @@ static void draw_rungs(struct lesson *lesson, const char *title, const char *tas
     chart->x_log = true;
     chart->upright = 1.0;
     for (int i = 0; i < count; i++)
-        most = fmax(most, product_of(rungs, i));
+        if (is_known(product_of(rungs, i)))
+            most = fmax(most, product_of(rungs, i));
     struct chart_series *bars = chart_series(lesson, chart, NULL, CHART_BOX, COLOUR_COMPUTE);
     for (int i = 0; i < count; i++) {
         const double product = product_of(rungs, i);
         snprintf(name, sizeof name, "%s: %s", rungs[i].name, factor_text(product));
         chart_point(lesson, bars,
                     (struct chart_point){NAN, (double)chart_row(lesson, chart, name),
-                                         fmin(1.0, product) / pow(most, 0.02), product});
+                                         fmin(1.0, product) / pow(most, 0.02), product, 0, false});
     }
 }
 

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <omp.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* Keys of options without a short name; a chapter's own follow from KEY_CHAPTER on. */
 enum {
@@ -287,21 +288,53 @@ static void default_workers(struct lesson *lesson)
     options->worker_count = 1;
 }
 
+/* The directory that a path leads to; false: there is none. */
+static bool parent_status(const char *path, struct stat *status)
+{
+    const char *slash = strrchr(path, '/');
+    char *parent = slash ? strndup(path, (size_t)(slash + 1 - path)) : strdup(".");
+    const bool found = parent && stat(parent, status) == 0;
+    free(parent);
+    return found;
+}
+
+/* Do they name one file, which may be written in several ways, and which may not exist yet? */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat one, other;
+    if (strcmp(a, b) == 0)
+        return true;
+    if (strcmp(a, "-") == 0 || strcmp(b, "-") == 0)
+        return false;
+    const int missing = (stat(a, &one) != 0) + (stat(b, &other) != 0);
+    if (missing == 1 || (missing == 0 && !S_ISREG(one.st_mode)))
+        return false;
+    if (missing == 2 && (strcmp(basename(a), basename(b)) != 0 || !parent_status(a, &one) ||
+                         !parent_status(b, &other)))
+        return false;
+    return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
 /* Two results cannot be written to one place. */
 static void refuse_same_file(struct lesson *lesson)
 {
     const struct options *options = &lesson->options;
+    char *page = NULL;
+    if (options->report && asprintf(&page, "%s/index.html", options->report) < 0)
+        lesson_die(lesson, "out of memory");
     const struct {
         const char *name, *path;
     } files[] = {{"json", options->json},
                  {"csv", options->csv},
                  {"trace", options->trace},
-                 {"plot", options->plot}};
+                 {"plot", options->plot},
+                 {"report", page}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         for (size_t j = i + 1; j < sizeof files / sizeof *files; j++)
-            if (files[i].path && files[j].path && strcmp(files[i].path, files[j].path) == 0)
+            if (files[i].path && files[j].path && same_file(files[i].path, files[j].path))
                 lesson_usage(lesson, "--%s and --%s: both name '%s'; they must differ",
                              files[i].name, files[j].name, files[i].path);
+    free(page);
 }
 
 void options_parse(struct lesson *lesson, int argc, char **argv)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PAGE_MARK   "<meta name=\"generator\" content=\"forkjoin\">" /* of page.html */
 #define MOST_EVENTS 20000 /* of one timeline; a page of many should still be light */
 
 /* ---- Before the work: could it be written? --------------------------------------------------- */
@@ -42,6 +43,19 @@ static void check_parent(struct lesson *lesson, const char *directory)
                    strerror(errno));
 }
 
+/* Is it such a page, or empty? --report names no file, so it must not replace somebody's own. */
+static bool is_page(const char *path)
+{
+    char begin[512];
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    const size_t length = fread(begin, 1, sizeof begin - 1, file);
+    fclose(file);
+    begin[length] = '\0';
+    return length == 0 || strstr(begin, PAGE_MARK);
+}
+
 void page_check(struct lesson *lesson)
 {
     struct stat status;
@@ -49,8 +63,13 @@ void page_check(struct lesson *lesson)
         return;
     check_parent(lesson, lesson->options.report);
     char *path = index_path(lesson);
-    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+    const bool exists = stat(path, &status) == 0;
+    if (exists && S_ISDIR(status.st_mode))
         lesson_die(lesson, "--report: '%s' is a directory; it must be a file", path);
+    if (exists && S_ISREG(status.st_mode) && access(path, W_OK))
+        lesson_die(lesson, "--report: cannot write '%s': %s", path, strerror(errno));
+    if (exists && S_ISREG(status.st_mode) && !is_page(path))
+        lesson_die(lesson, "--report: '%s' is no page of --report, so it is not replaced", path);
     free(path);
 }
 
@@ -69,9 +88,12 @@ static int by_length(const void *a, const void *b)
     return (one < other) - (one > other);
 }
 
-/* How long an event must be to be among the MOST_EVENTS longest. */
-static double shortest_shown(struct lesson *lesson, const struct lesson_timeline *timeline)
+/* How long an event must be to be among the MOST_EVENTS longest, and how many of just this length
+ * are. */
+static double shortest_shown(struct lesson *lesson, const struct lesson_timeline *timeline,
+                             size_t *so_long)
 {
+    *so_long = timeline->count;
     if (timeline->count <= MOST_EVENTS)
         return 0.0;
     double *lengths = lesson_allocate(lesson, timeline->count, sizeof *lengths);
@@ -79,6 +101,9 @@ static double shortest_shown(struct lesson *lesson, const struct lesson_timeline
         lengths[i] = timeline->events[i].end - timeline->events[i].begin;
     qsort(lengths, timeline->count, sizeof *lengths, by_length);
     const double shortest = lengths[MOST_EVENTS - 1];
+    for (*so_long = 1; *so_long < MOST_EVENTS; ++*so_long)
+        if (lengths[MOST_EVENTS - 1 - *so_long] > shortest)
+            break;
     free(lengths);
     return shortest;
 }
@@ -86,14 +111,18 @@ static double shortest_shown(struct lesson *lesson, const struct lesson_timeline
 /* An event is [row, kind, index, begin, end]: lists are a third of the size of objects. */
 static json_t *timeline_value(struct lesson *lesson, const struct lesson_timeline *timeline)
 {
-    const double shortest = shortest_shown(lesson, timeline);
+    size_t so_long;
+    const double shortest = shortest_shown(lesson, timeline, &so_long);
     json_t *names = json_array(), *events = json_array();
     size_t left_out = timeline->lost;
     for (int i = 0; i < timeline->rows; i++)
         json_array_append_new(names, json_string(timeline->names[i]));
     for (size_t i = 0; i < timeline->count; i++) {
         const struct lesson_event *event = &timeline->events[i];
-        if (event->end - event->begin < shortest)
+        const double length = event->end - event->begin;
+        const bool shown = length > shortest || (length == shortest && so_long > 0);
+        so_long -= shown && length == shortest;
+        if (!shown)
             left_out++;
         else
             json_array_append_new(events,
@@ -179,7 +208,7 @@ static void add_charts(struct lesson *lesson, json_t *chapter)
     }
     json_object_set_new(chapter, "charts", charts);
     if (error.code != ERROR_NONE)
-        json_object_set_new(chapter, "charts_missing", json_string(error.message));
+        json_object_set_new(chapter, "charts_missing", text_value(error.message));
 }
 
 static json_t *document(struct lesson *lesson)

@@ -134,7 +134,7 @@ const struct json_t *lesson_notebook(struct lesson *lesson, const char *const *o
     json_t *report = run_notebook(lesson, options, python_seconds(lesson, limit), &reason);
     progress_clear(lesson);
     json_decref(lesson->notebook);
-    lesson->notebook = report ? report : json_pack("{s:s}", "error", reason.message);
+    lesson->notebook = report ? report : json_pack("{s:o}", "error", text_value(reason.message));
     if (error)
         *error = reason;
     return report;

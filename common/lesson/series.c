@@ -24,11 +24,6 @@ void series_add(struct lesson *lesson, json_t *series)
         lesson_die(lesson, "out of memory");
 }
 
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static bool is_first(const struct lesson_results *results, size_t i)
 {
     for (size_t before = 1; before < i; before++)
@@ -50,11 +45,12 @@ static json_t *worker_series(const struct lesson *lesson, const struct measured 
         if (strcmp(figures[i].name, figures[first].name) == 0)
             json_array_append_new(
                 rows,
-                json_pack("[i, f, f, f, f, f, i, o]", figures[i].workers, figures[i].wall_median,
-                          figures[i].wall_min, figures[i].wall_max, figures[i].speedup,
-                          figures[i].efficiency, figures[i].workers,
-                          number(fit.one_core *
-                                 lesson_amdahl(fit.serial, fmin(figures[i].workers, cores)))));
+                json_pack(
+                    "[i, f, f, f, o, o, i, o]", figures[i].workers, figures[i].wall_median,
+                    figures[i].wall_min, figures[i].wall_max, number_or_null(figures[i].speedup),
+                    number_or_null(figures[i].efficiency), figures[i].workers,
+                    number_or_null(fit.one_core *
+                                   lesson_amdahl(fit.serial, fmin(figures[i].workers, cores)))));
     if (json_array_size(rows) < 2) {
         json_decref(rows);
         return NULL;
@@ -63,7 +59,7 @@ static json_t *worker_series(const struct lesson *lesson, const struct measured 
                      measured->name, "kind", "workers", "mode", figures[first].name, "x", "workers",
                      "columns", "workers", "wall_s", "wall_min_s", "wall_max_s", "speedup",
                      "efficiency", "ideal_speedup", "fitted_speedup", "serial_part",
-                     number(fit.serial), "rows", rows);
+                     number_or_null(fit.serial), "rows", rows);
 }
 
 json_t *series_document(struct lesson *lesson)

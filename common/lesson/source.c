@@ -46,18 +46,40 @@ static int keep_base(struct dl_phdr_info *info, size_t size, void *base)
     return 1; /* the first is the program itself; no more of them */
 }
 
-/* The kernel has loaded this very file, so it is well formed. */
-static bool find_symbol(const char *image, uintptr_t address, struct symbol *symbol)
+/* So many things of this size at an offset: are they in the file? */
+static bool is_inside(size_t file, size_t offset, size_t count, size_t size)
+{
+    return offset % sizeof(size_t) == 0 && offset <= file && count <= (file - offset) / size;
+}
+
+/* Does the section hold strings, the last of them with its end? */
+static bool has_names(const char *image, size_t size, const ElfW(Shdr) * section)
+{
+    return section->sh_size > 0 && section->sh_offset <= size &&
+           section->sh_size <= size - section->sh_offset &&
+           image[section->sh_offset + section->sh_size - 1] == '\0';
+}
+
+/* The kernel has loaded this very file, but did not look at its sections, which other programs make
+ * smaller or wrong. */
+static bool find_symbol(const char *image, size_t size, uintptr_t address, struct symbol *symbol)
 {
     const ElfW(Ehdr) *const header = (const void *)image;
+    if (!header->e_shoff || !is_inside(size, header->e_shoff, header->e_shnum, sizeof(ElfW(Shdr))))
+        return false;
     const ElfW(Shdr) *const sections = (const void *)(image + header->e_shoff);
-    for (int s = 0; header->e_shoff && s < header->e_shnum; s++) {
-        if (sections[s].sh_type != SHT_SYMTAB)
+    for (int s = 0; s < header->e_shnum; s++) {
+        if (sections[s].sh_type != SHT_SYMTAB || sections[s].sh_link >= header->e_shnum ||
+            !is_inside(size, sections[s].sh_offset, sections[s].sh_size, 1) ||
+            !has_names(image, size, &sections[sections[s].sh_link]))
             continue;
+        const size_t most = sections[sections[s].sh_link].sh_size;
         const ElfW(Sym) *const symbols = (const void *)(image + sections[s].sh_offset);
         const char *const names = image + sections[sections[s].sh_link].sh_offset, *file = "";
         for (size_t i = 0; i < sections[s].sh_size / sizeof *symbols; i++) {
             const int type = symbols[i].st_info & 0xf;
+            if (symbols[i].st_name >= most)
+                continue;
             if (type == STT_FILE) /* static symbols follow the name of their file */
                 file = names + symbols[i].st_name;
             if (type != STT_FUNC || symbols[i].st_value != address)
@@ -86,7 +108,7 @@ static int look_up(lesson_function *function, struct symbol *symbol, struct erro
         goto cleanup;
     }
     dl_iterate_phdr(keep_base, &base);
-    if (find_symbol(image, (uintptr_t)function - base, symbol))
+    if (find_symbol(image, (size_t)status.st_size, (uintptr_t)function - base, symbol))
         result = 0;
     else
         error_set(error, ERROR_FORMAT, "the program has no table of its functions' names");
@@ -288,16 +310,28 @@ static json_t *defined_in(const char *path, const struct symbol *symbol)
     return source;
 }
 
+/* The pattern of all C files beside this one, whatever characters are in the directory's name. */
+static void all_files(const char *path, char pattern[2 * PATH_MAX + 8])
+{
+    const char *const end = strrchr(path, '/');
+    for (; path < end; path++) {
+        if (strchr("*?[\\", *path))
+            *pattern++ = '\\';
+        *pattern++ = *path;
+    }
+    memcpy(pattern, "/*.c", sizeof "/*.c");
+}
+
 /* Looks into all files beside this one, "chapters/01_pool_map/pool_map.c". (Not into a directory of
  * that name: the build directory has one as well.) */
 static json_t *search(const char *beside, const struct symbol *symbol)
 {
-    char path[PATH_MAX], pattern[PATH_MAX + 8];
+    char path[PATH_MAX], pattern[2 * PATH_MAX + 8];
     glob_t files;
     json_t *source = NULL;
     if (source_path(beside, path, NULL) != 0)
         return NULL;
-    snprintf(pattern, sizeof pattern, "%.*s/*.c", (int)(strrchr(path, '/') - path), path);
+    all_files(path, pattern);
     if (glob(pattern, 0, NULL, &files) != 0)
         return NULL;
     for (size_t i = 0; !source && i < files.gl_pathc; i++) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define PATIENCE 1000 /* attempts, a millisecond apart */
+#define TEMPLATE "/forkjoin-python-XXXXXX"
 
 static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 #define INTERRUPTS (sizeof interrupts / sizeof *interrupts)
@@ -23,7 +24,7 @@ static void remove_files(void)
 {
     _Alignas(struct dirent64) char entries[8192];
     ssize_t got;
-    const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return;
     while ((got = getdents64(fd, entries, sizeof entries)) > 0)
@@ -74,7 +75,6 @@ const char *temporary_make(struct error *error)
 {
     static bool registered;
     const char *parent = getenv("TMPDIR");
-    char path[PATH_MAX];
     if (!parent || !*parent)
         parent = "/tmp";
     if (!registered && atexit(remove_directory) != 0) {
@@ -82,18 +82,19 @@ const char *temporary_make(struct error *error)
         return NULL;
     }
     registered = true;
-    if (snprintf(path, sizeof path, "%s/forkjoin-python-XXXXXX", parent) >= (int)sizeof path) {
+    if (strlen(parent) + sizeof TEMPLATE > sizeof directory) {
         error_set(error, ERROR_INVALID, "TMPDIR: its name is too long");
         return NULL;
     }
     owner = getpid();
     watch_interrupts(true); /* before there is anything to leave behind */
-    if (!mkdtemp(path)) {
+    snprintf(directory, sizeof directory, "%s" TEMPLATE, parent);
+    if (!mkdtemp(directory)) { /* in place: a signal finds the name of what has just been made */
         error_set_errno(error, "a temporary directory in '%s'", parent);
         watch_interrupts(false);
+        *directory = '\0';
         return NULL;
     }
-    memcpy(directory, path, sizeof path);
     return directory;
 }
 

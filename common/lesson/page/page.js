@@ -203,6 +203,39 @@ function makeRows(caption, rows) {
     rows.map(row => keys.map(key => cell(key, row[key]))));
 }
 
+/* C's row beside one of Python's: of processes the one whose data travelled the same way. */
+function partnerOf(chapter, run) {
+  const rows = chapter.runs.filter(one => one.language !== 'python' && one.workload === run.workload
+    && one.mode === run.mode && one.workers === run.workers);
+  return rows.find(one => one.transfer === run.transfer) || rows[0];
+}
+
+function pythonRow(chapter, run) {
+  const c = partnerOf(chapter, run), text = (value, show) => typeof value === 'number' ? show(value) : '–';
+  const busy = value => text(value, number => number.toFixed(2));
+  const times = value => text(value, number => `${digits(number)}×`);
+  return [run.workload === run.name ? run.workload : `${run.workload}, in Python ${run.name}`, run.python,
+    run.mode, String(run.workers), timeText(run.wall_s.median),
+    text(run.c_speedup, factor => timeText(run.wall_s.median / factor)), times(run.c_speedup),
+    busy(run.cores_busy), busy(c && c.cores_busy), times(run.speedup), times(c && c.speedup),
+    run.matches_sequential && run.matches_c !== false ? 'yes' : make('span', {class: 'bad'}, 'NO')];
+}
+
+/* What --python gave: the rows beside C's, and what could not be run. */
+function makePython(chapter) {
+  const runs = chapter.runs.filter(run => run.language === 'python');
+  const reports = Array.isArray(chapter.python) ? chapter.python : [];
+  if (!runs.length && !reports.length) return [];
+  const sample = runs.some(run => run.sample) ? '; of a sample, C’s time for as many tasks' : '';
+  return [make('h3', {}, 'The same in Python'),
+    ...runs.length ? [makeTable(`Wall, a pool’s start-up apart${sample}; speedup: of each language over its own `
+      + 'sequential row; same result: as Python’s sequential row and, where C saved its results, as C’s',
+    ['workload', ' Python', ' mode', 'workers', 'in Python', 'in C', 'C faster', 'cores busy', 'in C', 'speedup',
+      'in C', 'same result?'], runs.map(run => pythonRow(chapter, run)), 'The same in Python')] : [],
+    ...reports.map(report => report.error ? make('p', {class: 'missing'}, `Not run: ${report.error}.`)
+      : make('p', {class: 'soft'}, make('code', {}, report.command || 'notebook.py')))];
+}
+
 function makeChapter(chapter) {
   const section = make('section', {id: chapter.chapter, tabindex: -1}), quiet = [];
   section.append(make('h2', {}, chapter.title || chapter.chapter));
@@ -228,6 +261,7 @@ function makeChapter(chapter) {
   });
   if (chapter.ladder && chapter.ladder.length) section.append(make('h3', {}, 'Step by step'),
     makeRows('Each step, and all so far together', chapter.ladder));
+  section.append(...makePython(chapter));
   if (chapter.conclusions) section.append(make('h3', {}, 'Conclusions'),
     makeList(Object.entries(chapter.conclusions)));
   if (quiet.length) section.append(makeQuiet(chapter, quiet));
@@ -282,8 +316,17 @@ function getPage([name, , makePage]) {
   return made[name];
 }
 
+/* What stands after # in the address; it may be anything. */
+function wantedPlace() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return '';
+  }
+}
+
 function showPage() {
-  const wanted = decodeURIComponent(location.hash.slice(1));
+  const wanted = wantedPlace();
   const page = pages.find(([name]) => wanted.split('/')[0] === name);
   if (!page && wanted) return; /* some other element of the page */
   showThis(page || pages[0], wanted);

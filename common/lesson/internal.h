@@ -456,6 +456,7 @@ struct lesson {
     bool progress;   /* standard error is one */
     bool banner_due; /* until the first output or the first inputs are made, whatever comes first */
     bool terms_told, phases_told;
+    bool grown; /* a workload followed --seconds */
     struct lesson_watch watch;
     struct timeline *recording; /* the buffers, NULL until there is a run to record, ... */
     int recorded_workers;       /* ... for so many */

@@ -306,7 +306,10 @@ void step_ask(struct lesson *lesson, const struct lesson_workload *workload,
     snprintf(question, sizeof question, "%s, %d worker%s:", row->name, row->workers,
              row->workers == 1 ? "" : "s");
     print_large(lesson, question);
-    lesson_print(lesson, "    how many times as fast as one after the other?\n\n");
+    lesson_print(lesson, "    how many times as fast as one after the other?\n");
+    if (lesson->step->asked == 0 && !lesson->options.answers)
+        lesson_print(lesson, "    (%s; q ends)\n", allowed);
+    lesson_print(lesson, "\n");
     lesson->step->asked++;
     if (lesson->options.answers)
         look_up(lesson, workload->name, row);

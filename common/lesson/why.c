@@ -344,7 +344,7 @@ static void warn_of_disturbance(struct lesson *lesson, const struct lesson_figur
         return;
     snprintf(text, sizeof text,
              "Note: sequential kept only %.2f cores busy: it waited, or other programs used its "
-             "core. Its time is the base of the speedups, which are too high then.",
+             "core. Its time is the base of the speedups, which may be too high.",
              sequential->cores_busy);
     report_paragraph(lesson, 0, text);
 }

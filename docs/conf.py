@@ -37,7 +37,7 @@ breathe_doxygen_config_options = {
     "EXTRACT_ALL": "YES",
     "MACRO_EXPANSION": "YES",
     "EXPAND_ONLY_PREDEF": "YES",
-    "PREDEFINED": '"__attribute__(x)=" "_Alignas(x)="',
+    "PREDEFINED": '"__attribute__(x)=" "_Alignas(x)=" "_Atomic(x)=x"',
     "QUIET": "YES",
     "WARN_IF_UNDOCUMENTED": "NO",
     "INCLUDE_GRAPH": "NO",

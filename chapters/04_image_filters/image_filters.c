@@ -1,12 +1,10 @@
 /* 04_image_filters - edges in many pictures: independent tasks, heavy enough to share out
  *
- * Each picture is normalised, blurred (3x3 Gauss) and searched for edges (Sobel), independently of
- * all others: the typical work for a pool. Two kernels compute the same edges: a naive one, one
- * pass over the picture for each step, and a fused one that does all steps in one pass with vector
- * instructions. Each runs in all four ways, on random pictures or on your own.
+ * Each picture is normalised, blurred (3x3 Gauss) and searched for edges (Sobel) by itself, typical
+ * work for a pool. Two kernels do it: a naive one, one pass over the picture for each step, and a
+ * fused one, one pass for all, with vector instructions. Pictures are random, or your own.
  *
  * Notebook: part 3, image processing in parallel.
- *
  * Usage: image_filters [--images N] [--size HxW] [--workers 1,2]
  *        image_filters --input FILE-OR-FOLDER... [--output DIR]
  *

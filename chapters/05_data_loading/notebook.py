@@ -206,8 +206,9 @@ def report_hidden(lesson, rows, busy):
     exposed = [row["wall_s"]["median"] - seconds for row, seconds in zip(rows, device)]
     for row, seconds, rest in zip(rows, device, exposed):
         row.update(device_s=seconds, device_idle_s=rest)
+    loading = f"{exposed[0] * 1e3:.3g} ms of loading"
     lesson.say(*(f"{row['mode']}, {row['workers']}: the device was idle for {rest * 1e3:.3g} ms, "
-                 f"{1 - rest / exposed[0]:.0%} of the {exposed[0] * 1e3:.3g} ms of loading were hidden"
+                 f"{1 - rest / exposed[0]:.0%} of the {loading} were hidden"
                  for row, rest in zip(rows[1:], exposed[1:])))
 
 

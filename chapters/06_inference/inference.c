@@ -3,7 +3,7 @@
  * A small CNN makes ten numbers of each image of 28 x 28 pixels, image by image in all four ways,
  * where processes get the model with every image, or once; then all images as one batch, on one
  * core, and shared out among threads. A table has all four versions of the convolution (--conv),
- * for the notebook's claim that batches beat pools. The weights are random: nothing is recognised.
+ * and the claim that batches beat pools. The weights are random: nothing is recognised.
  *
  * Notebook: part 4.2, inference in parallel.
  * Usage: inference [--images N] [--conv naive|einsum|im2col|direct] [--workers 1,2]
@@ -174,17 +174,19 @@ static void compare(struct lesson *lesson, struct lesson_workload ways[WAYS], st
 {
     const struct lesson_results *results[WAYS];
     const size_t asked = work->images;
-    lesson_heading(lesson, "Every convolution, for one image; does a batch beat the pool (once)?");
-    lesson_print(lesson,
-                 "        images  one core   threads      each      once     batch   threads"
-                 "  a running   or a new one\n");
+    lesson_heading(lesson, "Four ways to convolve, time for one image; does a batch beat a pool?");
+    lesson_print(lesson, "%34s%20s%20s%25s\n%14s%10s%10s%10s%10s%10s%10s%12s%13s\n", "one by one",
+                 "pool, model sent", "all in one call", "batch beats pool (once)", "conv    images",
+                 "one core", "threads", "each", "once", "one core", "threads", "running", "new");
     for (model.version = 0; model.version < CNN_VERSIONS; model.version++) {
         work->images = model.version < CNN_IM2COL && asked > 20 ? 20 : asked; /* slow ones: few */
         ways[BATCHED].tolerance = model.version == CNN_IM2COL ? 1e-5 : 0;
         lesson_line(lesson, cnn_version_name(model.version), ways, WAYS, results);
         lesson_beats_pool(lesson, results[BATCHED], results[ONCE]);
     }
-    lesson_print(lesson, "  each, once: a pool; the model sent with each image, once to workers\n");
+    lesson_print(
+        lesson, "  each, once    the model goes to the workers with each image, or only once\n"
+                "  batch beats   one core's batch against pool (once), running or with start-up\n");
 }
 
 int main(int argc, char **argv)
@@ -216,9 +218,8 @@ int main(int argc, char **argv)
          .tolerance = shown == CNN_IM2COL ? 1e-5 : 0}, /* BLAS: another order in another size */
     };
     for (int way = 0; way < WAYS; way++) {
-        ways[way].work = &work;
+        ways[way].work = &work, ways[way].tasks = &work.images;
         ways[way].prepare = make_model_and_images;
-        ways[way].tasks = &work.images;
     }
     lesson_grow(lesson, &ways[EACH_TIME]); /* --seconds: as many as suit the naive version */
     ways[EACH_TIME].grow = NULL;
@@ -237,13 +238,11 @@ int main(int argc, char **argv)
     compare(lesson, ways, &work);
     const size_t tasks = asked < 25 ? 1 : asked / 25;
     struct lesson_workload batches = ways[ONCE];
-    model.version = CNN_IM2COL;
-    model.batch = asked / tasks;
+    model.version = CNN_IM2COL, model.batch = asked / tasks;
     work.images = tasks * model.batch;
     batches.name = "blas_threads";
     batches.title = "im2col, about 25 images to a task: worker processes x BLAS threads in each";
-    batches.tasks = &tasks;
-    batches.tolerance = 1e-5;
+    batches.tasks = &tasks, batches.tolerance = 1e-5;
     lesson_blas_threads(lesson, &batches);
     work.images = n; /* what was saved, also for notebook.py */
     return lesson_end(lesson);

@@ -2,8 +2,8 @@
 
 A small CNN turns each image into ten numbers. Its weights are 65 kB, an image is 3 kB; a pool that
 gets the weights as an argument of every task, as the notebook has it, pickles them for every image.
-A pool's initializer can give them to each worker once. And a batch needs no pool: the same functions
-take any number of images in one call. The weights are random, so nothing is recognised here.
+A pool's initializer can give them to each worker once. And a batch needs no pool: the same
+functions take any number of images in one call. The weights are random: nothing is recognised.
 
 The notebook says that a batch wins "because NumPy uses BLAS threads". np.einsum does not call BLAS,
 unless told to by optimize=True; both are measured.

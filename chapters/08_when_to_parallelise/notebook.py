@@ -156,7 +156,7 @@ def advise(case):
 
 
 def handing_over(workers, tasks):
-    """Seconds for each of so many tasks that do next to nothing: what a pool costs, once started."""
+    """Seconds for each of so many tasks that do next to nothing: what a running pool costs."""
     with Pool(workers) as pool:
         pool.map(add_one, range(tasks))
         begin = time.perf_counter()

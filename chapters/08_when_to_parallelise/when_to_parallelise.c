@@ -1,12 +1,10 @@
 /* 08_when_to_parallelise - is it worth it? three questions, answered by you or by measuring
  *
- * Are the tasks independent, is one of them heavy enough, is there much data for the work: the
- * notebook's decision tree. On a terminal it asks. Or it measures: workloads of this book, or your
- * command for each of some files; then the figures and the rules in advice.h, read them first,
- * tell.
+ * Are the tasks independent, is one of them heavy enough, is there much data for the work? On a
+ * terminal it asks. Or it measures: workloads of this book, or your command for each of some files;
+ * then the figures and the rules in advice.h tell. Read those first.
  *
  * Notebook: part 6, the decision tree.
- *
  * Usage: when_to_parallelise [--independent yes|no] [--heavy yes|no] [--large yes|no]
  *        when_to_parallelise --workload x_plus_1|python_like|large_data|image|matrix|all
  *        when_to_parallelise --command 'convert {} -resize 50% small/{/}' FILE...
@@ -100,11 +98,9 @@ static void run_vectorised(struct lesson_run *run)
 static double speedup_of(struct lesson *lesson, struct lesson_workload other, const char *name,
                          enum lesson_mode mode)
 {
-    other.name = name;
+    other.name = name, other.modes = 1u << mode;
     other.grow = NULL, other.recorded = other.step = false;
-    other.modes = 1u << mode;
-    other.transfer = LESSON_SHARED;
-    other.fixed_transfer = other.quiet = true;
+    other.transfer = LESSON_SHARED, other.fixed_transfer = other.quiet = true;
     other.workers = (const int[]){1, 0};
     return lesson_measure(lesson, &other)->figures[1].speedup;
 }
@@ -209,8 +205,8 @@ int main(int argc, char **argv)
          LESSON_CHOICE, &chosen, 0, 0},
         {"command", "TEXT",
          "measure this command for each PATH: {} is its name, {/} without directory, {.} without "
-         "extension, {/.} both. No shell runs it, its output is thrown away. In each mode it is "
-         "run once and --repeats times (then 2 unless given)",
+         "extension, {/.} both. No shell runs it, no output is kept. Each mode runs it once and "
+         "--repeats times (then 2 unless given)",
          LESSON_TEXT, &command, 0, 0},
         {"files", "PATH...", "that --command is run for", LESSON_PATHS, &files, 0, 0},
         {"light-tasks", "N", "tasks of x_plus_1", LESSON_COUNT, &tasks[X_PLUS_1], 1, 1 << 28},
@@ -224,19 +220,21 @@ int main(int argc, char **argv)
                                            "When to parallelise: three questions", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
     const bool answered = answers[0] >= 0 || answers[1] >= 0 || answers[2] >= 0;
-    bool given = false;
+    bool sized = false;
     for (size_t i = 0; options[i].name; i++)
-        given |= lesson_given(lesson, options[i].value);
+        sized |= options[i].kind == LESSON_COUNT && lesson_given(lesson, options[i].value);
     if (!command != !files.count)
         lesson_usage(lesson, "--command TEXT and its files (words, or --files) belong together");
     if ((command != NULL) + (chosen != UNKNOWN) + answered > 1)
-        lesson_usage(lesson, "--command, --workload, and the answers --independent, --heavy, "
-                             "--large exclude one another");
+        lesson_usage(lesson, "--command, --workload, and answers as --heavy exclude one another");
+    if (sized && (command || answered))
+        lesson_usage(lesson, "--tasks and other sizes are for workloads, not --command or answers");
     tasks[LARGE_DATA] = tasks[IMAGE] = tasks[MATRIX] = tasks[PYTHON_LIKE];
     tasks[COMMAND] = files.count;
     if (lesson_python(lesson) && !lesson_given(lesson, &sizes[PYTHON_LIKE]))
         sizes[PYTHON_LIKE] /= 10; /* each way takes Python long enough */
-    if (answered || (!given && !lesson_python(lesson) && lesson_can_ask(lesson))) {
+    if (answered || (chosen == UNKNOWN && !command && !sized && !lesson_python(lesson) &&
+                     lesson_can_ask(lesson))) {
         ask(lesson, answers);
     } else if (command) {
         lesson_command(lesson, &work.command, "command", command, "files", &files);

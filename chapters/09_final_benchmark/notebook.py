@@ -129,8 +129,8 @@ class SimpleCNN:
         return x.reshape(n, c, height // 2, 2, width // 2, 2).max(axis=(3, 5))
 
     def forward(self, x):
-        """(N, 1, 28, 28) to (N, 10), in float64. conv1 pads, so the sides are 28, 28, 14, 12, 6; the
-        notebook's 28, 26, 13, 11 cannot be pooled."""
+        """(N, 1, 28, 28) to (N, 10), in float64. conv1 pads, so the sides are 28, 28, 14, 12, 6;
+        the notebook's 28, 26, 13, 11 cannot be pooled."""
         x = np.maximum(0, self.conv2d(x.astype(np.float64), self.conv1_w, padding=1))
         x = np.maximum(0, self.conv2d(self.maxpool2d(x), self.conv2_w))
         return self.maxpool2d(x).reshape(len(x), -1) @ self.fc_w

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #define BOXES_IN_A_ROW 4
-#define BOX_WIDTH      20 /* inside */
+#define BOX_WIDTH      19 /* inside */
 
 /* One box: a thread that ran tasks, and what it last saw. */
 struct box {

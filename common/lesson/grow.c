@@ -40,6 +40,7 @@ void grow_workload(struct measurement *measurement)
     const double seconds = lesson->options.seconds;
     if (seconds <= 0.0 || !workload->grow || *workload->grow == 0)
         return;
+    lesson->grown = true;
     for (int step = 0; step < 6; step++) {
         struct sample first, second;
         progress_show(lesson, "%s: looking for a size that takes %s", workload->name,

@@ -8,7 +8,7 @@
  *   to measure  arrays.c, scratch.c; measure.c and the files that measure.h names; record.c
  *   to explain  report.c, why.c, timeline.c; evidence.c (evidence.h)
  *   to write    output.c with json.c, json_values.c, csv.c, trace.c, series.c; page.c with
- *               source.c (page.h, source.h); charts.c and its kin, gnuplot.c, plot.c (charts.h, gnuplot.h)
+ *               source.c (page.h, source.h); charts.c and its kin, gnuplot.c, plot.c (charts.h)
  *   --step      step.c with answers.c (step.h)
  *   --python    python.c, beside.c and others (beside.h); child.c runs a program (child.h)
  *
@@ -401,6 +401,7 @@ struct lesson {
     struct array_set *preparing; /* while a workload's prepare runs */
     struct measured *measured, **last_measured;
     bool restless; /* idle threads kept computing, so CPU times have too much in them */
+    bool grown;    /* a workload followed --seconds */
     bool failed;
     struct lesson_watch watch;
     struct timeline *recording; /* the buffers, NULL until there is a run to record, ... */

@@ -73,6 +73,8 @@ int lesson_end(struct lesson *lesson)
 {
     machine_banner(lesson);
     step_score(lesson);
+    if (lesson->options.seconds > 0.0 && !lesson->grown)
+        report_paragraph(lesson, 0, "Note: --seconds changed nothing: no size here can follow it.");
     progress_clear(lesson);
     timeline_draw_quiet(lesson);
     beside_run(lesson);

@@ -5,14 +5,14 @@ module does what is the same in all of them, as lesson.h does for the C programs
 
 Measuring: a chapter gives one function for each of MODES, sequential(task, data) and, for the two
 pools, run(task, data, workers, start), which opens its pool with `with start(Pool, workers)`; None
-for a pool that is left out. Four readings of the clock are taken: before the pool exists, when every
-worker runs (each waits at a barrier for all others), at the end of the `with` block, when the pool is
-gone. So starting is known apart from working. Times are medians over --repeats; a process's CPU time
-covers its threads, but not other processes.
+for a pool that is left out. Four readings of the clock are taken: before the pool exists, when
+every worker runs (each waits at a barrier for all others), at the end of the `with` block, when the
+pool is gone. So starting is known apart from working. Times are medians over --repeats; a process's
+CPU time covers its threads, but not other processes.
 
 Errors: a wrong command line ends the program with status 2, anything else with 1, and one line on
-standard error. Needs the standard library only; NumPy is imported where an array is saved, if there is
-one, so that the workers of a chapter without NumPy need not load it.
+standard error. Needs the standard library only; NumPy is imported where an array is saved, if there
+is one, so that the workers of a chapter without NumPy need not load it.
 """
 import argparse
 import json

@@ -39,7 +39,9 @@ static const struct argp_option common_options[] = {
      2},
     {"repeats", 'r', "N", 0, "timed repeats after one warm-up (default 5)", 2},
     {"seconds", KEY_SECONDS, "S", 0,
-     "change the size of the work until the sequential run takes about S seconds", 2},
+     "change the size of the work until a sequential run takes about S seconds; all runs of a "
+     "workload together take some 20 times as long",
+     2},
     {"seed", KEY_SEED, "N", 0, "of the random inputs, as np.random.seed (default 42)", 2},
     {"schedule", KEY_SCHEDULE, "KIND[,CHUNK]", 0,
      "how OpenMP deals out the loops: static, dynamic, guided, auto (default static)", 2},

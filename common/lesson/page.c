@@ -16,8 +16,11 @@
 
 static char *index_path(struct lesson *lesson)
 {
+    const char *directory = lesson->options.report;
+    const size_t length = strlen(directory);
     char *path;
-    if (asprintf(&path, "%s/index.html", lesson->options.report) < 0)
+    if (asprintf(&path, "%s%sindex.html", directory,
+                 length > 0 && directory[length - 1] == '/' ? "" : "/") < 0)
         lesson_die(lesson, "out of memory");
     return path;
 }

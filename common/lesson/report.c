@@ -153,8 +153,8 @@ static void print_hand_overs(struct lesson *lesson, const struct lesson_results 
         if (figures->mode != LESSON_GIL || figures->workers == 1)
             continue;
         lesson_print(lesson,
-                     "%sgil, %d workers: the GIL changed hands %llu time%s (%llu forced by a "
-                     "waiting thread)\n",
+                     "%sgil, %d workers: the GIL went from thread to thread %llu time%s (%llu "
+                     "forced by a waiting thread)\n",
                      before, figures->workers, (unsigned long long)figures->gil.switches,
                      figures->gil.switches == 1 ? "" : "s",
                      (unsigned long long)figures->gil.forced);

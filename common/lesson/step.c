@@ -119,7 +119,10 @@ void step_ask(struct lesson *lesson, const struct lesson_workload *workload,
     snprintf(question, sizeof question, "%s, %d worker%s:", row->name, row->workers,
              row->workers == 1 ? "" : "s");
     print_large(lesson, question);
-    lesson_print(lesson, "    how many times as fast as one after the other?\n\n");
+    lesson_print(lesson, "    how many times as fast as one after the other?\n");
+    if (lesson->step->asked == 0 && !lesson->options.answers)
+        lesson_print(lesson, "    (%s; q ends)\n", allowed_answers);
+    lesson_print(lesson, "\n");
     lesson->step->asked++;
     if (lesson->options.answers)
         look_up(lesson, workload->name, row);
@@ -128,13 +131,19 @@ void step_ask(struct lesson *lesson, const struct lesson_workload *workload,
     lesson_flush(lesson);
 }
 
+/* As many as in the tables. */
+static int decimals(double factor)
+{
+    return factor < 0.095 ? 3 : 2;
+}
+
 static void print_bar(struct lesson *lesson, const char *name, double factor, double most)
 {
     const int room = isatty(STDOUT_FILENO) ? terminal_columns(STDOUT_FILENO) - 26 : BAR;
     const int width = room < BAR ? room : BAR;
     const int length = (int)lround(factor / most * width);
     char value[32];
-    snprintf(value, sizeof value, "%.*fx", factor < 0.095 ? 3 : 2, factor);
+    snprintf(value, sizeof value, "%.*fx", decimals(factor), factor);
     lesson_print(lesson, "    %-10s %8s", name, value);
     for (int i = 0; i < length; i++)
         lesson_print(lesson, "%s", i ? "#" : "  #");
@@ -244,9 +253,11 @@ static void print_prediction(struct lesson *lesson, const json_t *entry)
     if (json_is_string(predicted))
         snprintf(words, sizeof words, "%s", json_string_value(predicted));
     else
-        snprintf(words, sizeof words, "%.2fx", json_number_value(predicted));
-    lesson_print(lesson, "%-20s %-22s %9s %8.2fx  %s\n",
+        snprintf(words, sizeof words, "%.*fx", decimals(json_number_value(predicted)),
+                 json_number_value(predicted));
+    lesson_print(lesson, "%-20s %-22s %9s %8.*fx  %s\n",
                  json_string_value(json_object_get(entry, "workload")), name, words,
+                 decimals(json_number_value(json_object_get(entry, "measured"))),
                  json_number_value(json_object_get(entry, "measured")),
                  json_is_true(json_object_get(entry, "close")) ? "close" : "");
 }

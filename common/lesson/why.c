@@ -38,8 +38,8 @@ static void say_speed(const struct reason *reason)
         fprintf(reason->text, "%.2fx as fast as sequential", speedup);
     else if (speedup > 0.95)
         fprintf(reason->text, "as fast as sequential (%.2fx)", speedup);
-    else
-        fprintf(reason->text, "slower than sequential (%.2gx)", speedup);
+    else /* as many digits as in the table */
+        fprintf(reason->text, "slower than sequential (%.*fx)", speedup < 0.095 ? 3 : 2, speedup);
 }
 
 /* ---- Threads --------------------------------------------------------------------------------- */
@@ -73,12 +73,13 @@ static void say_lost_time(const struct reason *reason)
     if (say_uneven(reason))
         return;
     if (sequential->wall_median < SHORT_RUN) {
-        fprintf(reason->text,
-                "; the whole work is %s, %s a task, and sharing it out cost %s, so there is little "
-                "to win",
-                lesson_time_text(sequential->wall_median),
-                lesson_time_text(sequential->wall_median / (double)figures->tasks),
-                lesson_time_text(reason->overhead));
+        fprintf(
+            reason->text,
+            "; on the clock the whole work is %s, %s a task, and sharing it out cost %s, so there "
+            "is little to win",
+            lesson_time_text(sequential->wall_median),
+            lesson_time_text(sequential->wall_median / (double)figures->tasks),
+            lesson_time_text(reason->overhead));
         return;
     }
     if (more_cpu > SMALL * sequential->cpu_median && more_cpu >= 0.5 * idle)
@@ -146,10 +147,10 @@ static void why_gil(const struct reason *reason)
     if (reason->cores > 1 && figures->cores_busy <= ONE_CORE_BUSY)
         fprintf(reason->text, ": the lock let one of the %d threads compute at a time",
                 figures->workers);
-    fprintf(reason->text, "; it changed hands %llu time%s", (unsigned long long)gil->switches,
-            plural((double)gil->switches));
+    fprintf(reason->text, "; it went from thread to thread %llu time%s",
+            (unsigned long long)gil->switches, plural((double)gil->switches));
     if (gil->forced > 0)
-        fprintf(reason->text, ", %llu of them asked for after waiting %s",
+        fprintf(reason->text, ", %llu of them because a thread had waited for %s and asked",
                 (unsigned long long)gil->forced, lesson_time_text(switch_interval));
     else if (figures->wall_median < switch_interval)
         fprintf(reason->text,
@@ -170,7 +171,7 @@ static void say_loss(const struct reason *reason, enum loss loss, double seconds
     const double task = sequential->cpu_median / tasks;
     const double percent = 100.0 * seconds / figures->wall_median;
     const double more_cpu = figures->cpu_median / tasks - task;
-    fprintf(reason->text, "; %.0f %% of the time (%s) ", percent, lesson_time_text(seconds));
+    fprintf(reason->text, "; %.0f %% of the wall time (%s) ", percent, lesson_time_text(seconds));
     if (loss == LOSS_COPYING)
         fprintf(reason->text, "went into copying %s to the workers and back",
                 lesson_bytes_text((double)figures->pool.bytes_copied));
@@ -182,9 +183,9 @@ static void say_loss(const struct reason *reason, enum loss loss, double seconds
             (unsigned long long)figures->pool.chunks, plural((double)figures->pool.chunks));
     else if (figures->workers == 1 || more_cpu * tasks >= 0.5 * seconds)
         fprintf(reason->text,
-                "was extra computing: a task of %s took %s more CPU time in all than in the plain "
-                "loop",
-                lesson_time_text(task), lesson_time_text(fmax(more_cpu, 0.0)));
+                "was extra computing: with all that belongs to it a task took %s of CPU time, in "
+                "the plain loop %s",
+                lesson_time_text(task + fmax(more_cpu, 0.0)), lesson_time_text(task));
     else
         fprintf(reason->text,
                 "was extra computing: the busiest worker did more than its even share "
@@ -224,24 +225,26 @@ static void say_start_up(const struct reason *reason)
     const double gain = task - figures->wall_median / tasks;
     const double together = figures->startup + figures->wall_median;
     if (figures->startup > SMALL * together)
-        fprintf(
-            reason->text,
-            ". With start-up it is %s, %.0f %% of it for starting %d worker%s: the time of %.0f "
-            "sequential task%s",
-            lesson_time_text(together), 100.0 * figures->startup / together, figures->workers,
-            plural(figures->workers), about(figures->startup / task),
-            plural(ceil(figures->startup / task)));
+        fprintf(reason->text,
+                ". With start-up it took %s on the clock, %.0f %% of that for starting %d "
+                "worker%s: the time of %.0f "
+                "sequential task%s",
+                lesson_time_text(together), 100.0 * figures->startup / together, figures->workers,
+                plural(figures->workers), about(figures->startup / task),
+                plural(ceil(figures->startup / task)));
     else
         fprintf(reason->text, ". Starting them took %s, %.1f %% on top",
                 lesson_time_text(figures->startup),
                 100.0 * figures->startup / fmax(figures->wall_median, 1e-9));
     if (gain > SMALL / 2.0 * task)
         fprintf(reason->text,
-                "; each task wins %s, so at this rate a new pool pays from about %.0f task%s on",
+                "; on the clock each task wins %s, so at this rate a new pool pays from about %.0f "
+                "task%s on",
                 lesson_time_text(gain), about(figures->startup / gain),
                 plural(about(figures->startup / gain)));
     else
-        fprintf(reason->text, "; a task took %s instead of %s: nothing to set against it",
+        fprintf(reason->text,
+                "; on the clock a task took %s instead of %s: nothing to set against it",
                 lesson_time_text(figures->wall_median / tasks), lesson_time_text(task));
 }
 
@@ -336,7 +339,7 @@ static void warn_of_disturbance(struct lesson *lesson, const struct lesson_figur
         return;
     snprintf(text, sizeof text,
              "Note: sequential kept only %.2f cores busy: it waited, or other programs used its "
-             "core. Its time is the base of the speedups, which are too high then.",
+             "core. Its time is the base of the speedups, which may be too high.",
              sequential->cores_busy);
     report_paragraph(lesson, 0, text);
 }

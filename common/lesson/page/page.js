@@ -34,6 +34,11 @@ function rangeText({median, min, max}) {
   return `${digits(median * factor)} [${digits(min * factor)} – ${digits(max * factor)}] ${unit}`;
 }
 
+/* With as many digits as in the programs' tables. */
+function speedupText(speedup) {
+  return `${speedup.toFixed(speedup < 0.095 ? 3 : 2)}×`;
+}
+
 /* A mark on an axis that ends at `most`, with this distance from one mark to the next. */
 function axisText(seconds, step, most) {
   const [unit, factor] = timeUnit(most);
@@ -101,7 +106,7 @@ function runName(run) {
 }
 
 function speedupCell(run, best) {
-  const cell = make('span', {}, `${run.speedup.toFixed(2)}×`);
+  const cell = make('span', {}, speedupText(run.speedup));
   cell.append(make('span', {class: 'bar', 'aria-hidden': 'true',
     style: `width: ${(100 * run.speedup / best || 0).toFixed(1)}%`}));
   return cell;
@@ -153,7 +158,7 @@ function makeSource(source) {
 function makeMode(chapter, source, runs) {
   const said = runs.flatMap(run => [
     make('p', {}, make('strong', {}, `${runName(run)}, ${plural(run.workers, 'worker')}: `),
-      `${timeText(run.wall_s.median)}, ${run.speedup.toFixed(2)}×`,
+      `${timeText(run.wall_s.median)}, ${speedupText(run.speedup)}`,
       ...run.matches_sequential ? [] : [make('span', {class: 'bad'}, ' wrong result')]),
     ...run.why ? [make('p', {class: 'soft'}, run.why.replace(/^Why: .*? workers?: /, 'Why: '))] : []]);
   const modes = [...new Set(runs.map(run => run.mode))].join(', ');
@@ -293,7 +298,7 @@ function makeOverview() {
       if (isFolded(chapter, workload)) continue;
       const best = modes.map(mode => Math.max(...runs.filter(run => run.mode === mode).map(run => run.speedup)));
       rows.push([make('a', {href: `#${chapter.chapter}`}, chapter.chapter), workload.title || workload.name,
-        ...best.map(speedup => isFinite(speedup) ? `${speedup.toFixed(2)}×` : '–'),
+        ...best.map(speedup => isFinite(speedup) ? speedupText(speedup) : '–'),
         runs.every(run => run.matches_sequential) ? 'yes' : make('span', {class: 'bad'}, 'NO')]);
     }
     if (chapter.error) rows.push([chapter.chapter, make('span', {class: 'bad'}, chapter.error), '', '', '', '']);

@@ -131,8 +131,22 @@ export TMPDIR
 mkdir "$TMPDIR"
 { "$run" demo --answers answers --mode threads --seconds 0.01 2>"$scratch/err" || echo $? >status; } </dev/null |
     head -3 >"$scratch/out"
-[ -s status ] && [ "$(cat status)" -ne 0 ] || fail 'closed early: status 0'
+if [ ! -s status ] || [ "$(cat status)" -eq 0 ]; then fail 'closed early: status 0'; fi
 rmdir "$TMPDIR" || fail 'closed early: something was left in TMPDIR'
+mkdir "$TMPDIR"
+mkfifo questions
+for signal in HUP INT QUIT TERM; do # shells start what is in the background with two of them ignored
+    env --default-signal=INT,QUIT "$run" demo --answers questions --mode threads --seconds 0.01 --repeats 1 \
+        >"$scratch/out" 2>"$scratch/err" &
+    exec 9>questions # as soon as the first chapter reads it
+    kill -s "$signal" $!
+    exec 9>&-
+    status=0
+    wait $! || status=$?
+    [ "$status" -gt 128 ] || fail "demo, SIG$signal: status $status"
+    [ -z "$(ls "$TMPDIR")" ] || fail "demo, SIG$signal: something was left in TMPDIR"
+done
+rmdir "$TMPDIR" || fail 'interrupted: something was left in TMPDIR'
 unset TMPDIR
 
 echo 'a build directory that is new, has a blank in its name, is damaged, was interrupted'

@@ -81,7 +81,7 @@ class Questions(ChapterTest):
             self.fail_with(options, ["exclude"], (2,))
         self.fail_with(["--workload=nothing"], ["--workload"], (2,))
         for options in (["--command=true", "--files=/", "--tasks=3"],
-                        ["--command=true", "--files=/", "--order=3"], ["--heavy=no", "--side=99"]):
+                        ["--command=true", "--files=/", "--order=3"]):
             self.fail_with(options, ["--tasks", "--command"], (2,))
         for options in (["/"], ["--files=/"], ["--command=true"], ["--workload=all", "/"]):
             self.fail_with(options, ["--command", "--files"], (2,))

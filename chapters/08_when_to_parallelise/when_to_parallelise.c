@@ -227,8 +227,8 @@ int main(int argc, char **argv)
         lesson_usage(lesson, "--command TEXT and its files (words, or --files) belong together");
     if ((command != NULL) + (chosen != UNKNOWN) + answered > 1)
         lesson_usage(lesson, "--command, --workload, and answers as --heavy exclude one another");
-    if (sized && (command || answered))
-        lesson_usage(lesson, "--tasks and other sizes are for workloads, not --command or answers");
+    if (sized && command)
+        lesson_usage(lesson, "--tasks and other sizes are for workloads, not for --command");
     tasks[LARGE_DATA] = tasks[IMAGE] = tasks[MATRIX] = tasks[PYTHON_LIKE];
     tasks[COMMAND] = files.count;
     if (lesson_python(lesson) && !lesson_given(lesson, &sizes[PYTHON_LIKE]))

@@ -319,6 +319,34 @@ static const char *plot_name(struct lesson *lesson, const char *text)
     return text;
 }
 
+/* Where results go. */
+static bool parse_result_option(struct lesson *lesson, int key, const char *text)
+{
+    struct options *options = &lesson->options;
+    switch (key) {
+    case KEY_SAVE:
+        options->save = file_name(lesson, "save", text);
+        return true;
+    case KEY_JSON:
+        options->json = file_name(lesson, "json", text);
+        return true;
+    case KEY_CSV:
+        options->csv = file_name(lesson, "csv", text);
+        return true;
+    case KEY_TRACE:
+        options->trace = file_name(lesson, "trace", text);
+        return true;
+    case KEY_PLOT:
+        options->plot = plot_name(lesson, text);
+        return true;
+    case KEY_REPORT:
+        options->report = file_name(lesson, "report", text);
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* The options of the table above; false for a key that is none of them. */
 static bool parse_common_option(struct lesson *lesson, int key, const char *text)
 {
@@ -362,26 +390,8 @@ static bool parse_common_option(struct lesson *lesson, int key, const char *text
     case KEY_SWITCH_INTERVAL:
         parse_interval_list(lesson, text);
         return true;
-    case KEY_SAVE:
-        options->save = file_name(lesson, "save", text);
-        return true;
-    case KEY_JSON:
-        options->json = file_name(lesson, "json", text);
-        return true;
-    case KEY_CSV:
-        options->csv = file_name(lesson, "csv", text);
-        return true;
     case KEY_TIMELINE:
         options->timeline = true;
-        return true;
-    case KEY_TRACE:
-        options->trace = file_name(lesson, "trace", text);
-        return true;
-    case KEY_PLOT:
-        options->plot = plot_name(lesson, text);
-        return true;
-    case KEY_REPORT:
-        options->report = file_name(lesson, "report", text);
         return true;
     case KEY_STEP:
         options->step = true;
@@ -400,7 +410,7 @@ static bool parse_common_option(struct lesson *lesson, int key, const char *text
         options->no_progress = true;
         return true;
     default:
-        return false;
+        return parse_result_option(lesson, key, text);
     }
 }
 

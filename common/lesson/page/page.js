@@ -219,7 +219,7 @@ function pythonRow(chapter, run) {
   const c = partnerOf(chapter, run), text = (value, show) => typeof value === 'number' ? show(value) : '–';
   const busy = value => text(value, number => number.toFixed(2));
   const times = value => text(value, number => `${digits(number)}×`);
-  return [run.workload === run.name ? run.workload : `${run.workload}, in Python ${run.name}`, run.python,
+  return [run.workload === run.name ? run.workload : `${run.workload}, in Python ${run.name}`, run.python.replace('Python ', ''),
     run.mode, String(run.workers), timeText(run.wall_s.median),
     text(run.c_speedup, factor => timeText(run.wall_s.median / factor)), times(run.c_speedup),
     busy(run.cores_busy), busy(c && c.cores_busy), times(run.speedup), times(c && c.speedup),
@@ -231,12 +231,13 @@ function makePython(chapter) {
   const runs = chapter.runs.filter(run => run.language === 'python');
   const reports = Array.isArray(chapter.python) ? chapter.python : [];
   if (!runs.length && !reports.length) return [];
-  const sample = runs.some(run => run.sample) ? '; of a sample, C’s time for as many tasks' : '';
+  const sample = runs.some(run => run.sample) ? ' Of a sample: C’s time for as many tasks.' : '';
   return [make('h3', {}, 'The same in Python'),
-    ...runs.length ? [makeTable(`Wall, a pool’s start-up apart${sample}; speedup: of each language over its own `
-      + 'sequential row; same result: as Python’s sequential row and, where C saved its results, as C’s',
-    ['workload', ' Python', ' mode', 'workers', 'in Python', 'in C', 'C faster', 'cores busy', 'in C', 'speedup',
-      'in C', 'same result?'], runs.map(run => pythonRow(chapter, run)), 'The same in Python')] : [],
+    ...runs.length ? [makeTable('Wall, a pool’s start-up apart',
+      ['workload', 'Python', 'mode', 'workers', 'in Python', 'in C', 'C faster', 'cores busy', 'in C', 'speedup',
+        'in C', 'same result?'], runs.map(run => pythonRow(chapter, run)), 'The same in Python'),
+    make('p', {class: 'soft'}, 'Speedup: of each language over its own sequential row. Same result: as Python’s '
+      + `sequential row and, where C saved its results, as C’s.${sample}`)] : [],
     ...reports.map(report => report.error ? make('p', {class: 'missing'}, `Not run: ${report.error}.`)
       : make('p', {class: 'soft'}, make('code', {}, report.command || 'notebook.py')))];
 }

@@ -205,7 +205,7 @@ END_TEST
 START_TEST(threads_of_a_team_have_their_rows)
 {
 #pragma omp parallel num_threads(4)
-    omp_get_thread_num();
+    (void)omp_get_thread_num();
     before = take_ledger(); /* its threads stay */
     struct timeline *timeline = create(4, 64);
     const uint64_t begin = timeline_clock();
@@ -238,7 +238,7 @@ START_TEST(a_forked_copy_records_nothing)
     ck_assert_int_ge(copy, 0);
     if (copy == 0) {
         timeline_task_done(1, 1);
-        _exit(timeline_is_on());
+        _exit(timeline_is_on() ? 1 : 0);
     }
     ck_assert_int_eq(waitpid(copy, &status, 0), copy);
     ck_assert_int_eq(status, 0);

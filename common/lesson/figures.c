@@ -118,7 +118,8 @@ const struct lesson_results *keep_results(struct measurement *measurement)
         if (!figures->matches)
             lesson->failed = true;
     }
-    memcpy(measured->run, measurement->workload->run, sizeof measured->run);
+    for (enum lesson_mode mode = 0; mode < LESSON_MODES; mode++)
+        measured->run[mode] = measurement->workload->run[mode];
     *lesson->last_measured = measured;
     lesson->last_measured = &measured->next;
     return &measured->results;

@@ -41,7 +41,7 @@ static int compare(const void *a, const void *b)
 /* Where there was a measurement is a mark on the axis, if they are few. */
 static void write_x_ticks(FILE *script, const struct chart *chart)
 {
-    double ticks[256];
+    double ticks[256] = {0};
     size_t count = 0, kept = 0;
     for (const struct chart_series *series = chart->series; series; series = series->next)
         for (size_t i = 0; series->style == CHART_MARKED && i < series->count; i++)

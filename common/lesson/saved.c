@@ -75,7 +75,8 @@ static bool same_element(const struct npy_array *ours, const struct npy_array *t
 static const char *index_text(const struct npy_array *array, size_t i)
 {
     static char text[24 * NPY_MAX_DIMENSIONS];
-    size_t index[NPY_MAX_DIMENSIONS], used = 0;
+    size_t index[NPY_MAX_DIMENSIONS] = {0}, used = 0;
+    text[0] = '\0';
     for (int d = array->dimensions - 1; d >= 0; d--) {
         index[d] = i % array->shape[d];
         i /= array->shape[d];

@@ -74,7 +74,7 @@ int main(void)
         x[i] = (float)(i % 1000) / 500 - 1;
     cnn_pack(&packed, &weights);
     for (size_t kernel = 0; kernel < sizeof kernels / sizeof *kernels; kernel++) {
-        double fastest[LEVELS];
+        double fastest[LEVELS] = {0};
         printf("%-31s", kernels[kernel].name);
         for (int turn = 0; turn < TURNS; turn++) /* the levels in turns */
             for (size_t level = 0; level < levels; level++) {

@@ -20,4 +20,6 @@ errors = (line for line in cell.stderr if not line.startswith((" ", "Process", "
 for worker in "the first worker", "the second one", "the third one":
     print(f"{worker}, which then ends: {next(errors, 'no error').strip()}")
 print("the cell:", "waits for its results" if cell.poll() is None else "has ended")
-os.killpg(cell.pid, signal.SIGKILL)
+os.killpg(cell.pid, signal.SIGTERM)
+cell.stderr.read()  # until the last of them, which takes the cell's semaphores away, has ended
+cell.wait()

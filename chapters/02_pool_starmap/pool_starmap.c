@@ -70,7 +70,7 @@ static void run_sequential(struct lesson_run *run)
     for (size_t i = 0; i < work->tasks; i++) {
         work->results[i] =
             process_with_params(work->x[i], work->multiplier, work->offset, work->iterations);
-        lesson_task_done(run, i);
+        lesson_task_done(run, i); /* for --timeline */
     }
 }
 

@@ -100,7 +100,7 @@ static void matrices_sequential(struct lesson_run *run)
     const size_t n = work->order;
     for (size_t i = 0; i < work->matrices; i++) {
         work->sums[i] = matrix_work(work->x + i * n * n, n, work->heavy);
-        lesson_task_done(run, i);
+        lesson_task_done(run, i); /* for --timeline */
     }
 }
 

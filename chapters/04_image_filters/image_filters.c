@@ -62,7 +62,7 @@ static void run_sequential(struct lesson_run *run)
     struct work *work = run->work;
     for (size_t i = 0; i < work->images; i++) {
         filter_image(work, i);
-        lesson_task_done(run, i);
+        lesson_task_done(run, i); /* for --timeline */
     }
 }
 

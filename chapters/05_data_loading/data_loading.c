@@ -78,7 +78,7 @@ static void load(const struct lesson_run *run, const struct batch *batch, size_t
     const float *x = work->x + (size_t)batch->indices[i] * work->pixels;
     load_sample((const void *[]){work->chosen + batch->place + i, x, work->recipe},
                 work->batches + (batch->place + i) * work->pixels, NULL);
-    lesson_task_done(run, batch->place + i);
+    lesson_task_done(run, batch->place + i); /* for --timeline */
 }
 
 static void map_sequential(struct lesson_run *run, const struct batch *batch)

@@ -56,7 +56,7 @@ static void run_sequential(struct lesson_run *run)
     struct work *work = run->work;
     for (size_t i = 0; i < work->images; i += model.batch) {
         classify(work->logits + i * LOGITS, work->pixels + i * IMAGE, model.batch);
-        lesson_task_done(run, i / model.batch);
+        lesson_task_done(run, i / model.batch); /* for --timeline */
     }
 }
 

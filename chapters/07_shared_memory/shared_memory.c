@@ -41,7 +41,7 @@ static void do_row(const struct lesson_run *run, size_t row)
     const struct work *work = run->work;
     const size_t n = work->row_length;
     work->sums[row] = sum_row(work->array + row * n, n, run->roof);
-    lesson_task_done(run, row);
+    lesson_task_done(run, row); /* for --timeline */
 }
 
 /* In the same order whoever summed the rows, so that all ways give the same bits. */

@@ -63,7 +63,7 @@ static void run_threads(struct lesson_run *run)
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
     for (size_t i = 0; i < work->parts; i++) {
         compute_part(work, i);
-        lesson_task_done(run, i);
+        lesson_task_done(run, i); /* for --timeline */
     }
 }
 

@@ -1,5 +1,5 @@
 """chapter_03.py - what test_chapters.py needs to know of chapter 3."""
-from chapter_test import Chapter
+from chapter_test import Chapter, ChapterTest, OtherBlas
 
 CHAPTER = Chapter(
     counts=lambda n: {"--light-tasks": n, "--matrices": n, "--order": 9},
@@ -13,3 +13,7 @@ CHAPTER = Chapter(
     memory=(("--light-tasks", "1000000000000000"), ("--matrices", "10000000000000"),
             ("--order", "100000000")),
     sizes=("--light-tasks", "--matrices", "--order"), seconds=0.1)
+
+
+class Blas(OtherBlas, ChapterTest):
+    blas_options = (("--light-tasks=9", "--matrices=7", "--order=65"),)

@@ -1,5 +1,7 @@
 """chapter_06.py - what test_chapters.py needs to know of chapter 6, and tests of its versions."""
-from chapter_test import Chapter, ChapterTest, read_npy
+import os
+
+from chapter_test import Chapter, ChapterTest, OtherBlas, adds_in_another_order, read_npy
 
 CONVOLUTIONS = ("naive", "einsum", "im2col", "direct")
 WEIGHTS = 65088  # bytes
@@ -67,3 +69,10 @@ class Convolutions(ChapterTest):
             out = self.succeed("--images=3", "--repeats=1", "--workers=2", f"--mode={mode}")
             self.assertIn("each, once", out)
             self.assertEqual("BLAS threads in each" in out, mode == "processes")
+
+
+class Blas(OtherBlas, ChapterTest):
+    blas_options = (("--images=30",), ("--images=30", "--conv=im2col"))
+
+    def test_that_blas_does_add_in_another_order(self):
+        self.assertTrue(adds_in_another_order(os.path.join(self.build, "tests", "libfake_order.so")))

@@ -8,7 +8,8 @@ import signal
 import time
 import unittest
 
-from chapter_test import (LIMIT, MODES, PROMPT, Chapter, ChapterTest, TerminalTest, family, read_npy,
+from chapter_test import (LIMIT, MODES, PROMPT, Chapter, ChapterTest, OtherBlas, TerminalTest, family,
+                          read_npy,
                           wait_until)
 
 WORKLOADS = ("x_plus_1", "python_like", "large_data", "image", "matrix")
@@ -25,6 +26,10 @@ CHAPTER = Chapter(
             ("--numbers", "268435456"), ("--order", "16384")),
     sizes=("--light-tasks", "--tasks", "--iterations", "--numbers", "--side", "--order"),
     words=True, seconds=0.3)
+
+
+class Blas(OtherBlas, ChapterTest):
+    blas_options = (("--workload=matrix", "--tasks=5", "--order=65"),)
 
 
 # ---- Questions ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import stat
 import time
 from unittest import SkipTest
 
-from chapter_test import (LIMIT, PROMPT, Chapter, ChapterTest, arguments, family, kill,
+from chapter_test import (LIMIT, PROMPT, Chapter, ChapterTest, OtherBlas, arguments, family, kill,
                            python_with_numpy, read_npy, shape_of, wait_until)
 
 CHAPTER = Chapter(
@@ -36,6 +36,11 @@ CHAPTER = Chapter(
             ("--order", "100000000"), ("--cnn-images", "10000000000"),
             ("--cnn-images", "16777216")),
     sizes=("--images", "--size", "--order", "--cnn-images", "--python-images"), seconds=0.1)
+
+
+class Blas(OtherBlas, ChapterTest):
+    blas_options = (("--images=2", "--size=12x9", "--order=65", "--cnn-images=2", "--python-images=0"),)
+
 
 SMALL = ("--images=3", "--size=12x9", "--order=9", "--cnn-images=3", "--repeats=1", "--workers=2")
 RUNGS = ["naive C", "better algorithm", "vectorised", "batched", "threads, 2", "processes, 2"]

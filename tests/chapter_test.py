@@ -5,6 +5,7 @@ Needs nothing but the standard library.
 """
 import array
 import ast
+import ctypes
 import fcntl
 import json
 import os
@@ -158,6 +159,36 @@ def kill(pid, number=signal.SIGKILL):
         os.kill(pid, number)
     except ProcessLookupError:
         pass
+
+
+# ---- A BLAS as another machine may have it ---------------------------------------------------------
+
+class OtherBlas:
+    """Beside ChapterTest, in a chapter that multiplies matrices: with a BLAS that adds in another order
+    for each size and number of threads, what is compared within a tolerance passes because the
+    tolerance is applied, and what is compared to the last bit rests on no machine's luck."""
+    blas_options = ()  # further options, several lists of them
+
+    def test_blas_that_adds_in_another_order(self):
+        blas = os.path.join(self.build, "tests", "libfake_order.so")
+        for options in self.blas_options or ((),):
+            with self.subTest(options=options):
+                self.report("--repeats=1", "--workers=2,3", *options, env={
+                    **self.environment, "LD_PRELOAD": blas,  # which a sanitizer would else refuse
+                    "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"})
+
+
+def adds_in_another_order(path):
+    """Does a row of a product have other bits, computed alone, than among others?"""
+    blas, rows, n = ctypes.CDLL(path), 5, 64
+    numbers = ctypes.c_float * (rows * n)
+    a = numbers(*(1 / (3 + i) for i in range(rows * n)))
+    b = (ctypes.c_float * (n * n))(*(1 / (7 + i) for i in range(n * n)))
+    one, many = numbers(), numbers()
+    for result, m in ((one, 1), (many, rows)):  # row-major, not transposed
+        blas.cblas_sgemm(101, 111, 111, m, n, n, ctypes.c_float(1), a, n, b, n, ctypes.c_float(0),
+                         result, n)
+    return bytes(one)[:4 * n] != bytes(many)[:4 * n]
 
 
 # ---- Python ---------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ static void prepare(struct lesson *lesson, void *data)
 {
     struct work *work = data;
     lesson_input(lesson, &work->numbers, work->tasks, sizeof *work->numbers);
-    lesson_result(lesson, &work->cubes, work->tasks, sizeof *work->cubes);
+    lesson_result(lesson, &work->cubes, NPY_INT64, work->tasks, 1);
     for (size_t i = 0; i < work->tasks; i++)
         work->numbers[i] = (int64_t)(i % 1000) + work->add;
 }
@@ -154,7 +154,7 @@ int main(int argc, char **argv)
     bool ladder = false;
     struct work work = {.tasks = 100, .add = -7};
     size_t shape[2] = {128, 64}, volume[3] = {5, 6, 7};
-    double part = 0.5;
+    double part = 0.5, tolerance = 0;
     int answer = -1;
     const char *say = NULL;
     const char *output = NULL;
@@ -168,6 +168,7 @@ int main(int argc, char **argv)
         {"size", "HxW", "a shape", LESSON_SHAPE, shape, 5, 4096},
         {"volume", "DxHxW", "a shape of three sides", LESSON_SHAPE3, volume, 5, 4096},
         {"part", "P", "a part of one", LESSON_REAL, &part, 0, 1},
+        {"tolerance", "T", "of the cubes", LESSON_REAL, &tolerance, -1, 1},
         {"answer", "yes|no|maybe", "an answer", LESSON_CHOICE, &answer, 0, 0},
         {"say", "TEXT", "some text", LESSON_TEXT, &say, 0, 0},
         {"output", "DIR", "a path", LESSON_PATH, &output, 0, 0},
@@ -187,7 +188,8 @@ int main(int argc, char **argv)
         .run = {run_sequential, run_threads, run_gil, run_processes},
         .prepare = prepare,
         .tasks = &work.tasks,
-        .grow = &work.tasks};
+        .grow = &work.tasks,
+        .tolerance = tolerance};
     const struct lesson_results *results = lesson_measure(lesson, &workload);
     if (!lesson_find(results, LESSON_SEQUENTIAL, 1, LESSON_DEFAULT_TRANSFER))
         lesson_die(lesson, "no sequential row");

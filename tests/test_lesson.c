@@ -255,35 +255,87 @@ START_TEST(threads_are_bound_and_freed)
 }
 END_TEST
 
+static bool matches(const struct array *array, double tolerance, struct difference *difference)
+{
+    const struct array_set set = {.arrays = (struct array *)(uintptr_t)array, .count = 1};
+    return arrays_match(&set, false, tolerance, difference);
+}
+
 START_TEST(results_match_to_the_last_bit_or_within_the_tolerance)
 {
+    struct difference difference;
     double reference[] = {1.0, 100.0}, values[] = {1.0, 100.0005};
     struct array array = {.data = values,
                           .reference = reference,
                           .bytes = sizeof values,
-                          .size = sizeof *values,
+                          .type = NPY_FLOAT64,
                           .result = true};
-    const struct array_set set = {.arrays = &array, .count = 1};
-    ck_assert(!arrays_match(&set, false, 0.0));
-    ck_assert(arrays_match(&set, false, 1e-5));
-    ck_assert(!arrays_match(&set, false, 1e-6));
+    ck_assert(!matches(&array, 0.0, &difference));
+    ck_assert(matches(&array, 1e-5, &difference));
+    ck_assert(!matches(&array, 1e-6, &difference));
     values[1] = reference[1];
-    ck_assert(arrays_match(&set, false, 0.0));
+    ck_assert(matches(&array, 0.0, &difference));
     values[0] = NAN;
-    ck_assert(!arrays_match(&set, false, 1e-5));
+    ck_assert(!matches(&array, 1e-5, &difference));
+    reference[0] = NAN; /* the same bits are the same, whatever they mean */
+    values[1] = 100.0005;
+    ck_assert(matches(&array, 1e-5, &difference));
+    reference[0] = INFINITY;
+    values[0] = 1e300;
+    ck_assert(!matches(&array, 1e-5, &difference));
     float float_reference[] = {0.0f, -7.0f, 3.0f}, floats[] = {5e-6f, -7.00005f, 3.0f};
     array = (struct array){.data = floats,
                            .reference = float_reference,
                            .bytes = sizeof floats,
-                           .size = sizeof *floats,
+                           .type = NPY_FLOAT32,
                            .result = true};
-    ck_assert(!arrays_match(&set, false, 0.0));
-    ck_assert(arrays_match(&set, false, 1e-5));
-    ck_assert(!arrays_match(&set, false, 1e-6));
-    array.size = 1; /* bytes are no numbers that could be close */
-    ck_assert(!arrays_match(&set, false, 1e-5));
+    ck_assert(!matches(&array, 0.0, &difference));
+    ck_assert(matches(&array, 1e-5, &difference));
+    ck_assert(!matches(&array, 1e-6, &difference));
     array.result = false; /* an input is not compared */
-    ck_assert(arrays_match(&set, false, 0.0));
+    ck_assert(matches(&array, 0.0, &difference));
+}
+END_TEST
+
+static void expect_difference(struct array array, double tolerance, const char *text)
+{
+    struct difference difference;
+    char told[256];
+    ck_assert(!matches(&array, tolerance, &difference));
+    difference_text(told, sizeof told, &difference);
+    ck_assert_str_eq(told, text);
+}
+
+/* The first, its values, how many, how large. */
+START_TEST(differences_are_told)
+{
+    int64_t whole_reference[] = {5, INT64_MAX, -3}, whole[] = {5, INT64_MAX - 1, 7};
+    expect_difference((struct array){.data = whole,
+                                     .reference = whole_reference,
+                                     .bytes = sizeof whole,
+                                     .type = NPY_INT64,
+                                     .result = true},
+                      0.0,
+                      "2 of 3 results differ from the sequential ones, by up to 10; the first is "
+                      "[1]: expected 9223372036854775807, got 9223372036854775806");
+    float float_reference[] = {1.0f, 2.0f, 3.0f, 4.0f}, floats[] = {1.0f, 2.0f, 3.5f, 0.0f};
+    memset(&floats[3], POISON, sizeof floats[3]);
+    floats[1] = nextafterf(2.0f, 3.0f);
+    const struct array array = {.data = floats,
+                                .reference = float_reference,
+                                .bytes = sizeof floats,
+                                .type = NPY_FLOAT32,
+                                .result = true};
+    expect_difference(array, 0.0,
+                      "3 of 4 results differ from the sequential ones, by up to 4; the first is "
+                      "[1]: expected 2, got 2.00000024");
+    expect_difference(array, 1e-5,
+                      "2 of 4 results differ from the sequential ones, by up to 4; the first is "
+                      "[2]: expected 3, got 3.5");
+    floats[2] = 3.0f;
+    expect_difference(array, 1e-5,
+                      "1 of 4 results differ from the sequential ones, by up to 4; the first is "
+                      "[3]: expected 4, got nothing (never written)");
 }
 END_TEST
 
@@ -760,11 +812,11 @@ START_TEST(json_has_everything)
     ck_assert_ptr_nonnull(
         strstr(machine_text(document, "blas"), machine_text(document, "blas_core")));
     json_t *expected = json_pack(
-        "{s:i, s:i, s:i, s:[i, i], s:[i, i, i], s:f, s:s, s:n, s:n, s:n, s:[s, s, s], s:b, "
+        "{s:i, s:i, s:i, s:[i, i], s:[i, i, i], s:f, s:f, s:s, s:n, s:n, s:n, s:[s, s, s], s:b, "
         "s:i, s:b, s:b}",
         "tasks", 1001, "add", -3, "small_number", 0, "size", 9, 8, "volume", 6, 7, 8, "part", 0.25,
-        "answer", "maybe", "say", "output", "wrong", "input", "a", "b", "c", "again", 0,
-        "per_worker", 0, "kill_worker", 0, "ladder", 0);
+        "tolerance", 0.0, "answer", "maybe", "say", "output", "wrong", "input", "a", "b", "c",
+        "again", 0, "per_worker", 0, "kill_worker", 0, "ladder", 0);
     ck_assert(json_equal(parameters, expected));
     json_decref(expected);
     json_array_foreach(json_object_get(document, "runs"), i, run)
@@ -1043,14 +1095,36 @@ START_TEST(wrong_results_are_found)
     ck_assert_int_eq(outcome->status, 1);
     ck_assert_ptr_nonnull(strstr(outcome->output, " NO\n"));
     ck_assert_ptr_nonnull(strstr(outcome->output, "the results are wrong"));
+    ck_assert_str_eq(
+        outcome->errors,
+        "00_lesson_probe: cubes, mode threads, 2 workers: 1 of 100 results differ from "
+        "the sequential ones, by up to 1; the first is [3]: expected -64, got -63\n");
     outcome = shell("$P --wrong threads-nothing -r 2 -w 2 --quiet --csv -");
     ck_assert_int_eq(outcome->status, 1);
     ck_assert_ptr_nonnull(strstr(outcome->output, ",false,"));
+    ck_assert_uint_eq(count_lines(outcome->errors), 1);
+    ck_assert_ptr_nonnull(strstr(outcome->errors, "got nothing (never written)\n"));
     outcome = shell("$P --wrong processes -r 2 -w 2");
     ck_assert_int_eq(outcome->status, 1);
     ck_assert_uint_eq(count_lines(outcome->errors), 1);
     ck_assert_ptr_nonnull(strstr(outcome->errors, "mode processes, 2 workers"));
     ck_assert_ptr_nonnull(strstr(outcome->errors, "as asked"));
+}
+END_TEST
+
+/* At the start, and not as a verdict on results. */
+START_TEST(a_tolerance_that_cannot_be_applied_is_an_error)
+{
+    static const char *const tolerances[] = {"1e-5", "-1"};
+    for (size_t i = 0; i < sizeof tolerances / sizeof *tolerances; i++) {
+        setenv("TOLERANCE", tolerances[i], 1);
+        const struct outcome *outcome = shell("$P --tolerance=$TOLERANCE -r 2 -w 2");
+        ck_assert_int_eq(outcome->status, 1);
+        ck_assert_uint_eq(count_lines(outcome->errors), 1);
+        ck_assert_ptr_nonnull(strstr(outcome->errors, "cubes: "));
+        ck_assert_ptr_nonnull(strstr(outcome->errors, "tolerance"));
+        ck_assert_str_eq(outcome->output, "");
+    }
 }
 END_TEST
 
@@ -1250,6 +1324,7 @@ static Suite *lesson_suite(void)
     tcase_add_test(functions, cgroup_quotas);
     tcase_add_test(functions, cgroup_paths);
     tcase_add_test(functions, results_match_to_the_last_bit_or_within_the_tolerance);
+    tcase_add_test(functions, differences_are_told);
     tcase_add_test(functions, threads_are_bound_and_freed);
     tcase_add_test(functions, memory_is_known);
     tcase_add_test(functions, blas_candidates);
@@ -1272,6 +1347,7 @@ static Suite *lesson_suite(void)
     tcase_add_test(programs, a_ladder_multiplies);
     tcase_add_test(programs, a_workload_can_be_measured_again);
     tcase_add_test(programs, wrong_results_are_found);
+    tcase_add_test(programs, a_tolerance_that_cannot_be_applied_is_an_error);
     tcase_add_test(programs, start_methods);
     tcase_add_test(programs, a_killed_worker_is_told_and_made_up_for);
     tcase_add_test(programs, signals_end_all_processes);

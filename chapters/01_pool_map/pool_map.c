@@ -197,7 +197,7 @@ static void make_data(struct lesson *lesson, void *context)
         lesson_usage(lesson, "--tasks %zu --iterations %zu: the results would not fit into 64 bits",
                      work->tasks, work->iterations);
     lesson_input(lesson, &work->data, work->tasks, sizeof *work->data);
-    lesson_result(lesson, &work->results, work->tasks, sizeof *work->results);
+    lesson_result(lesson, &work->results, NPY_INT64, work->tasks, 1);
     for (size_t i = 0; i < work->tasks; i++)
         work->data[i] = (int64_t)i;
 }

@@ -166,7 +166,7 @@ static void make_columns(struct lesson *lesson, void *context)
     struct work *work = context;
     check_results_fit(lesson, work);
     lesson_input(lesson, &work->x, work->tasks, sizeof *work->x);
-    lesson_result(lesson, &work->results, work->tasks, sizeof *work->results);
+    lesson_result(lesson, &work->results, NPY_INT64, work->tasks, 1);
     for (size_t i = 0; i < work->tasks; i++)
         work->x[i] = (int64_t)i;
 }

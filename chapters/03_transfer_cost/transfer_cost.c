@@ -79,7 +79,7 @@ static void make_numbers(struct lesson *lesson, void *context)
 {
     struct work *work = context;
     lesson_input(lesson, &work->numbers, work->light_tasks, sizeof *work->numbers);
-    lesson_result(lesson, &work->incremented, work->light_tasks, sizeof *work->incremented);
+    lesson_result(lesson, &work->incremented, NPY_INT64, work->light_tasks, 1);
     for (size_t i = 0; i < work->light_tasks; i++)
         work->numbers[i] = (int64_t)i;
 }
@@ -162,7 +162,7 @@ static void make_matrices(struct lesson *lesson, void *context)
     const size_t n = work->matrices * work->order * work->order;
     struct random_state random;
     lesson_input(lesson, &work->x, n, sizeof *work->x);
-    lesson_result(lesson, &work->sums, work->matrices, sizeof *work->sums);
+    lesson_result(lesson, &work->sums, NPY_FLOAT64, work->matrices, 1);
     random_seed(&random, lesson_seed(lesson));
     random_normal_float(&random, work->x, n);
 }

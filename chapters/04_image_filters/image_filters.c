@@ -137,7 +137,8 @@ static void make_pictures(struct lesson *lesson, void *context)
         work->edges_at[i + 1] = work->edges_at[i] + (h - 4) * (w - 4) * sizeof(float);
     }
     lesson_input(lesson, &work->pixels, work->pixels_at[work->images], 1);
-    lesson_result(lesson, &work->edges, work->edges_at[work->images], 1);
+    lesson_result(lesson, &work->edges, NPY_FLOAT32, work->edges_at[work->images] / sizeof(float),
+                  1);
     random_seed(&random, lesson_seed(lesson));
     if (work->set.count == 0)
         random_normal_float(&random, work->pixels, work->images * work->size[0] * work->size[1]);

@@ -183,9 +183,9 @@ static void make_data(struct lesson *lesson, void *context)
     lesson_input(lesson, &work->order, work->of.epochs * samples, sizeof *work->order);
     lesson_input(lesson, &work->chosen, work->tasks, sizeof *work->chosen);
     if (work->training)
-        lesson_result(lesson, &work->sums, work->tasks, sizeof *work->sums);
+        lesson_result(lesson, &work->sums, NPY_FLOAT64, work->tasks, 1);
     else
-        lesson_result(lesson, &work->batches, work->tasks, work->of.sample_size);
+        lesson_result(lesson, &work->batches, NPY_FLOAT32, work->tasks, pixels);
     memcpy(work->recipe, (size_t[]){work->size, work->augment}, 2 * sizeof *work->recipe);
     random_seed(&random, lesson_seed(lesson));
     random_normal_float(&random, work->x, samples * pixels);

@@ -162,7 +162,7 @@ static void make_model_and_images(struct lesson *lesson, void *context)
     struct random_state random;
     lesson_input(lesson, &work->sent, 1, sizeof *work->sent);
     lesson_input(lesson, &work->pixels, work->images, IMAGE * sizeof *work->pixels);
-    lesson_result(lesson, &work->logits, work->images, LOGITS * sizeof *work->logits);
+    lesson_result(lesson, &work->logits, NPY_FLOAT32, work->images, LOGITS);
     random_seed(&random, lesson_seed(lesson));
     random_normal_scaled(&random, (float *)&model.weights, CNN_WEIGHTS, 0.1f);
     random_normal_float(&random, work->pixels, work->images * IMAGE);

@@ -209,7 +209,7 @@ static void make_array(struct lesson *lesson, void *context)
     work->row_length = work->shape[1] * work->shape[2];
     work->size = work->shape[0] * work->row_length;
     lesson_input(lesson, &work->array, work->shape[0], work->row_length * sizeof *work->array);
-    lesson_result(lesson, &work->sums, work->shape[0], sizeof *work->sums);
+    lesson_result(lesson, &work->sums, NPY_FLOAT64, work->shape[0], 1);
     random_seed(&random, lesson_seed(lesson));
     random_normal_float(&random, work->array, work->size);
 }

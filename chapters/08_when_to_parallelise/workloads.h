@@ -24,6 +24,7 @@ struct work {
     enum kind kind;
     size_t tasks, size;             /* size: turns, side of a picture, numbers, order */
     size_t input_size, result_size; /* bytes of each task's */
+    enum npy_type result_type;
     void *inputs, *results;
     struct lesson_command command;
 };
@@ -96,7 +97,10 @@ static void choose(struct work *work, enum kind kind, size_t tasks, size_t size)
     work->tasks = tasks;
     work->size = size;
     work->input_size = kind <= PYTHON_LIKE ? sizeof(int64_t) : numbers * sizeof(float);
-    work->result_size = kind == IMAGE ? (size - 4) * (size - 4) * sizeof(float) : sizeof(int64_t);
+    work->result_type = kind == IMAGE                          ? NPY_FLOAT32
+                        : kind == LARGE_DATA || kind == MATRIX ? NPY_FLOAT64
+                                                               : NPY_INT64;
+    work->result_size = (kind == IMAGE ? (size - 4) * (size - 4) : 1) * npy_size(work->result_type);
 }
 
 /* The integers are below 1000, so that no sum is beyond 64 bits. */
@@ -104,7 +108,8 @@ static void make_inputs(struct lesson *lesson, void *context)
 {
     struct work *work = context;
     struct random_state random;
-    lesson_result(lesson, &work->results, work->tasks, work->result_size);
+    lesson_result(lesson, &work->results, work->result_type, work->tasks,
+                  work->result_size / npy_size(work->result_type));
     if (work->kind == COMMAND) {
         lesson_input(lesson, &work->inputs, work->command.at[work->tasks], 1);
         memcpy(work->inputs, work->command.words, work->command.at[work->tasks]);

@@ -28,14 +28,15 @@ double bytes_needed(const struct work *images, const struct work *product,
            (double)network->items * sizeof(float) * (2.0 * CNN_PIXELS + 3.0 * CNN_CLASSES);
 }
 
-/* Memory for the items, `in` numbers of `size` bytes each, and their results, `out` numbers each;
+/* Memory for the items, `in` numbers of this type each, and their results, `out` numbers each;
  * parts as equal as can be. */
 static void deal(struct lesson *lesson, struct work *work, size_t parts, size_t in, size_t out,
-                 size_t size)
+                 enum npy_type type)
 {
+    const size_t size = npy_size(type);
     work->parts = parts < work->items ? parts : work->items;
     lesson_input(lesson, &work->in, work->items * in, size);
-    lesson_result(lesson, &work->out, work->items * out, size);
+    lesson_result(lesson, &work->out, type, work->items, out);
     lesson_input(lesson, &work->constant, work->constant_size, 1);
     lesson_input(lesson, &work->count, work->parts, sizeof *work->count);
     lesson_input(lesson, &work->in_at, work->parts + 1, sizeof *work->in_at);
@@ -66,8 +67,7 @@ void make_images(struct lesson *lesson, void *context)
 {
     struct work *work = context;
     const size_t *size = work->kind.size;
-    deal(lesson, work, work->items, size[0] * size[1], (size[0] - 4) * (size[1] - 4),
-         sizeof(float));
+    deal(lesson, work, work->items, size[0] * size[1], (size[0] - 4) * (size[1] - 4), NPY_FLOAT32);
     random_normal_float(&work->next, (void *)work->in, work->items * size[0] * size[1]);
 }
 
@@ -77,7 +77,7 @@ void make_matrices(struct lesson *lesson, void *context)
     const size_t order = work->items;
     work->kind.size[0] = work->kind.size[1] = order;
     work->constant_size = order * order * sizeof(double);
-    deal(lesson, work, most_workers(lesson), order, order, sizeof(double));
+    deal(lesson, work, most_workers(lesson), order, order, NPY_FLOAT64);
     random_normal(&work->next, (void *)work->in, order * order);
     random_normal(&work->next, work->constant, order * order);
 }
@@ -86,7 +86,7 @@ void make_network(struct lesson *lesson, void *context)
 {
     struct work *work = context;
     work->constant_size = sizeof(struct cnn_packed);
-    deal(lesson, work, most_workers(lesson), CNN_PIXELS, CNN_CLASSES, sizeof(float));
+    deal(lesson, work, most_workers(lesson), CNN_PIXELS, CNN_CLASSES, NPY_FLOAT32);
     lesson_input(lesson, &work->weights, 1, sizeof *work->weights);
     random_normal_scaled(&work->next, (void *)work->weights, sizeof *work->weights / sizeof(float),
                          0.1F);

@@ -14,7 +14,7 @@ static void draw_images(struct lesson *lesson, void *context)
     struct set *set = context;
     struct random_state random;
     lesson_input(lesson, &set->pixels, set->images, set->pixel_bytes);
-    lesson_result(lesson, &set->edges, set->images, set->edge_bytes);
+    lesson_result(lesson, &set->edges, NPY_FLOAT32, set->images, set->edge_bytes / sizeof(float));
     random_seed(&random, lesson_seed(lesson));
     random_normal_float(&random, set->pixels, set->images * set->size[0] * set->size[1]);
 }

@@ -4,8 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define POISON 0xA5
-
 static void free_arrays(struct array_set *set)
 {
     for (size_t i = 0; i < set->count; i++) {
@@ -91,8 +89,11 @@ static size_t affordable_bytes(struct lesson *lesson, size_t count, size_t size,
     return bytes;
 }
 
-static void add_array(struct lesson *lesson, void *pointer, size_t count, size_t size, bool result)
+/* What it holds is known of a result only. */
+static void add_array(struct lesson *lesson, void *pointer, size_t count, size_t size,
+                      const enum npy_type *type)
 {
+    const bool result = type != NULL;
     struct array_set *set = lesson->preparing;
     if (!set)
         lesson_die(lesson, "lesson_input and lesson_result belong into a workload's prepare");
@@ -102,7 +103,9 @@ static void add_array(struct lesson *lesson, void *pointer, size_t count, size_t
         lesson_die(lesson, "out of memory");
     set->arrays = arrays;
     struct array *array = &arrays[set->count];
-    *array = (struct array){.pointer = pointer, .bytes = bytes, .size = size, .result = result};
+    *array = (struct array){.pointer = pointer, .bytes = bytes, .result = result};
+    if (result)
+        array->type = *type;
     if (posix_memalign(&array->data, 64, bytes ? bytes : 1))
         too_large(lesson, (double)bytes, "the system refuses it");
     set->count++;
@@ -112,12 +115,16 @@ static void add_array(struct lesson *lesson, void *pointer, size_t count, size_t
 
 void lesson_input(struct lesson *lesson, void *pointer, size_t count, size_t size)
 {
-    add_array(lesson, pointer, count, size, false);
+    add_array(lesson, pointer, count, size, NULL);
 }
 
-void lesson_result(struct lesson *lesson, void *pointer, size_t count, size_t size)
+void lesson_result(struct lesson *lesson, void *pointer, enum npy_type type, size_t count,
+                   size_t width)
 {
-    add_array(lesson, pointer, count, size, true);
+    size_t size = 0;
+    if (__builtin_mul_overflow(width, npy_size(type), &size))
+        too_large(lesson, (double)count * (double)width, "no computer has so much");
+    add_array(lesson, pointer, count, size, &type);
 }
 
 void arrays_share(struct lesson *lesson, struct array_set *set)
@@ -142,7 +149,7 @@ void arrays_unshare(struct array_set *set)
     }
 }
 
-static void *in_use(const struct array *array, bool shared)
+void *array_in_use(const struct array *array, bool shared)
 {
     return shared && array->shared ? array->shared : array->data;
 }
@@ -150,7 +157,7 @@ static void *in_use(const struct array *array, bool shared)
 void arrays_use(struct array_set *set, bool shared)
 {
     for (size_t i = 0; i < set->count; i++) {
-        void *address = in_use(&set->arrays[i], shared);
+        void *address = array_in_use(&set->arrays[i], shared);
         memcpy(set->arrays[i].pointer, &address, sizeof address);
     }
 }
@@ -159,7 +166,7 @@ void arrays_poison(struct array_set *set, bool shared)
 {
     for (size_t i = 0; i < set->count; i++)
         if (set->arrays[i].result)
-            memset(in_use(&set->arrays[i], shared), POISON, set->arrays[i].bytes);
+            memset(array_in_use(&set->arrays[i], shared), POISON, set->arrays[i].bytes);
 }
 
 void arrays_keep_reference(struct lesson *lesson, struct array_set *set)
@@ -172,41 +179,6 @@ void arrays_keep_reference(struct lesson *lesson, struct array_set *set)
             array->reference = lesson_allocate(lesson, array->bytes ? array->bytes : 1, 1);
         memcpy(array->reference, array->data, array->bytes);
     }
-}
-
-/* As numpy.isclose with rtol = atol = tolerance. */
-static bool close_to(double value, double reference, double tolerance)
-{
-    return fabs(value - reference) <= tolerance + tolerance * fabs(reference);
-}
-
-/* Elements of 4 bytes are floats, of 8 bytes doubles; nothing else may differ. */
-static bool nearly_equal(const struct array *array, const void *values, double tolerance)
-{
-    const float *floats = values, *float_reference = array->reference;
-    const double *doubles = values, *double_reference = array->reference;
-    const size_t count = array->size ? array->bytes / array->size : 0;
-    if (array->size != sizeof *floats && array->size != sizeof *doubles)
-        return false;
-    for (size_t i = 0; i < count; i++)
-        if (!(array->size == sizeof *floats
-                  ? close_to((double)floats[i], (double)float_reference[i], tolerance)
-                  : close_to(doubles[i], double_reference[i], tolerance)))
-            return false;
-    return true;
-}
-
-bool arrays_match(const struct array_set *set, bool shared, double tolerance)
-{
-    for (size_t i = 0; i < set->count; i++) {
-        const struct array *array = &set->arrays[i];
-        const void *values = in_use(array, shared);
-        if (!array->result || memcmp(values, array->reference, array->bytes) == 0)
-            continue;
-        if (tolerance == 0.0 || !nearly_equal(array, values, tolerance))
-            return false;
-    }
-    return true;
 }
 
 void arrays_restore(struct array_set *set)

@@ -234,8 +234,12 @@ static void use_report(struct lesson *lesson, json_t *report, const char *comman
         lesson_fail(lesson, "--python: %s", error->message);
     else if (comparison->first.code)
         lesson_fail(lesson, "--python: %s", comparison->first.message);
-    for (const struct python_row *row = first; row; row = row->next)
-        lesson->failed = lesson->failed || !row->matches;
+    for (const struct python_row *row = first; row && !lesson->failed; row = row->next)
+        if (!row->matches)
+            lesson_fail(lesson,
+                        "--python: notebook.py says that %s, %d worker%s, differs from its "
+                        "sequential run",
+                        row->name, row->workers, plural(row->workers));
 }
 
 static void run_in(struct lesson *lesson, const struct python *python)

@@ -5,10 +5,10 @@
  *   to speak    message.c, text.c; terminal.c, live.c
  *   to begin    lesson.c, which begins and ends it; environment.c, machine.c; options.c with
  *               own_options.c and option_values.c (options.h)
- *   to measure  arrays.c, scratch.c; measure.c and the files that measure.h names; record.c
- *   to explain  report.c, why.c, timeline.c; evidence.c (evidence.h)
- *   to write    output.c with json.c, json_values.c, csv.c, trace.c, series.c; page.c with
- *               source.c (page.h, source.h); charts.c and its kin, gnuplot.c, plot.c (charts.h)
+ *   to measure  arrays.c, difference.c, scratch.c; measure.c and the files that measure.h names;
+ * record.c to explain  report.c, why.c, timeline.c; evidence.c (evidence.h) to write    output.c
+ * with json.c, json_values.c, csv.c, trace.c, series.c; page.c with source.c (page.h, source.h);
+ * charts.c and its kin, gnuplot.c, plot.c (charts.h)
  *   --step      step.c with answers.c (step.h)
  *   --python    python.c, beside.c and others (beside.h); child.c runs a program (child.h)
  *
@@ -203,7 +203,7 @@ struct array {
     void *shared;    /* in a shared array, or NULL */
     void *reference; /* of a result: what the sequential run gave */
     size_t bytes;
-    size_t size; /* of an element */
+    enum npy_type type; /* of a result: what it holds */
     bool result;
 };
 
@@ -226,14 +226,35 @@ void arrays_unshare(struct array_set *set);
 /* Points the workload to its arrays in ordinary or shared memory. */
 void arrays_use(struct array_set *set, bool shared);
 
+void *array_in_use(const struct array *array, bool shared);
+
 /* Overwrites the results in use, so that a run that writes nothing is found out. */
 void arrays_poison(struct array_set *set, bool shared);
+#define POISON 0xA5 /* each byte */
 
-/* The results in ordinary memory become the reference; are the results in use equal to it; put
- * the reference back into ordinary memory. */
+/* The results in ordinary memory become the reference; put the reference back there. */
 void arrays_keep_reference(struct lesson *lesson, struct array_set *set);
-bool arrays_match(const struct array_set *set, bool shared, double tolerance);
 void arrays_restore(struct array_set *set);
+
+/* ---- difference.c ---------------------------------------------------------------------------- */
+
+/* How results differ from the reference. */
+struct difference {
+    size_t count, of;            /* elements that differ, of how many */
+    size_t array, arrays, first; /* the first of them: in which result array, from 1; its index */
+    char expected[32], got[32];  /* ... and its values */
+    double largest;              /* of the differences, NAN being the largest */
+};
+
+/* Are the results in use equal to the reference, to the last bit or, if tolerance is not 0, as
+ * numpy.isclose has it with rtol = atol = tolerance? */
+bool arrays_match(const struct array_set *set, bool shared, double tolerance,
+                  struct difference *difference);
+void difference_text(char *text, size_t size, const struct difference *difference);
+
+/* Dies if the workload's tolerance is none, or cannot be applied to its results. */
+void arrays_check_tolerance(struct lesson *lesson, const struct array_set *set,
+                            const struct lesson_workload *workload);
 
 /* ---- clock.c, figures.c; the rest of the measurement is in measure.h ------------------------- */
 

@@ -89,13 +89,16 @@ bool lesson_given(const struct lesson *lesson, const void *value);
 
 /* ---- Inputs and results ---------------------------------------------------------------------- */
 
-/* Allocate one array of a workload, count x size bytes, zeroed, aligned to 64 bytes, and put its
- * address into *pointer (`lesson_input(lesson, &work->data, n, sizeof *work->data)`). Only inside
- * a workload's prepare. The lesson owns the array until lesson_end or the next prepare with the
+/* Allocate one array of a workload, zeroed, aligned to 64 bytes, and put its address into *pointer:
+ * an input of count x size bytes (`lesson_input(lesson, &work->data, n, sizeof *work->data)`), or a
+ * result of count x width elements of this type (`lesson_result(lesson, &work->logits, NPY_FLOAT32,
+ * n, 10)`), so that results can be compared, and differences be told. Only inside a workload's
+ * prepare. The lesson owns the array until lesson_end or the next prepare with the
  * same `work`, moves inputs and results into shared memory and back for --transfer, and compares
  * the results of all modes. Ends the program when it does not fit into memory. */
 void lesson_input(struct lesson *lesson, void *pointer, size_t count, size_t size);
-void lesson_result(struct lesson *lesson, void *pointer, size_t count, size_t size);
+void lesson_result(struct lesson *lesson, void *pointer, enum npy_type type, size_t count,
+                   size_t width);
 
 /* Ends the program as if an array of so many bytes did not fit: for a workload that is prepared
  * late, before anything is printed. */
@@ -189,7 +192,7 @@ struct lesson_workload {
     bool recorded;   /* quiet, but --timeline and --trace show it as they show those that are not */
     bool step;       /* --step asks for it, although it is quiet */
     double tolerance; /* 0: results must be equal to the last bit. Else they are floats or doubles
-                         (elements of 4 or 8 bytes), and may differ by rtol = atol = this, as
+                         (others are refused), and may differ by rtol = atol = this, as
                          numpy.isclose has it: for sums whose order changes */
 };
 
@@ -240,7 +243,7 @@ struct lesson_figures {
     double cores_busy;  /* CPU / wall */
     double speedup;     /* sequential wall / wall, medians */
     double efficiency;  /* speedup / workers */
-    bool matches;       /* the sequential result, to the last bit */
+    bool matches;       /* the sequential result, to the last bit or within the tolerance */
     double startup;     /* of the pool; apart from wall */
     double device;      /* of lesson_device_wait: seconds that it computed, */
     double device_idle; /*   and the rest of the wall time; medians */

@@ -23,6 +23,7 @@ struct measurement begin_measurement(struct lesson *lesson, const struct lesson_
     if (!workload->run[LESSON_SEQUENTIAL])
         lesson_die(lesson, "%s has no sequential version to compare with", workload->name);
     measurement.arrays = arrays_prepare(lesson, workload);
+    arrays_check_tolerance(lesson, measurement.arrays, workload);
     output_prepare(lesson);
     machine_banner(lesson);
     lesson_flush(lesson);

@@ -129,13 +129,29 @@ void run_once(struct measurement *measurement, struct configuration *configurati
                                       .forced = gil_after.forced - gil_before.forced}};
 }
 
+/* Once for each row: its other runs likely differ in the same way. */
+static void report_difference(const struct measurement *measurement,
+                              struct configuration *configuration,
+                              const struct difference *difference)
+{
+    char row[40], text[256];
+    if (!configuration->matches)
+        return;
+    configuration->matches = false;
+    name_row(measurement, configuration, row, sizeof row);
+    difference_text(text, sizeof text, difference);
+    lesson_fail(measurement->lesson, "%s, mode %s, %d worker%s: %s", measurement->workload->name,
+                row, configuration->workers, plural(configuration->workers), text);
+}
+
 void run_and_compare(struct measurement *measurement, struct configuration *configuration,
                      struct sample *sample)
 {
+    struct difference difference;
     run_once(measurement, configuration, sample);
-    configuration->matches &=
-        arrays_match(measurement->arrays, configuration->transfer == LESSON_SHARED,
-                     measurement->workload->tolerance);
+    if (!arrays_match(measurement->arrays, configuration->transfer == LESSON_SHARED,
+                      measurement->workload->tolerance, &difference))
+        report_difference(measurement, configuration, &difference);
     arrays_use(measurement->arrays, false);
 }
 

@@ -922,6 +922,10 @@ START_TEST(saved_arrays_are_compared)
                      "reals.npy[1, 2] is nan, and in Python nan"); /* as numpy.isclose has it */
     reals[5] = other[5] = 7;
     ck_assert_str_eq(compared(&ours, NPY_FLOAT32, 2, shape, other), "");
+    reals[3] = 1; /* to which nothing infinite is near */
+    ck_assert_str_eq(compared(&ours, NPY_FLOAT32, 2, shape, other),
+                     "reals.npy[1, 0] is 1, and in Python inf");
+    other[3] = 1;
     other[1] = 1e6F + 9;
     other[2] = 1e-5F;
     ck_assert_str_eq(compared(&ours, NPY_FLOAT32, 2, shape, other), "");

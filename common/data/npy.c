@@ -1,7 +1,7 @@
 #include "common/data/npy.h"
 #include "common/data/file.h"
 #include <ctype.h>
-#include <stdbool.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -28,6 +28,53 @@ size_t npy_size(enum npy_type type)
 {
     return types[type].size;
 }
+
+/* ---- One element ----------------------------------------------------------------------------- */
+
+bool npy_is_real(enum npy_type type)
+{
+    return type == NPY_FLOAT32 || type == NPY_FLOAT64;
+}
+
+static double real_of(enum npy_type type, const void *element)
+{
+    float single = 0;
+    double twice = 0;
+    memcpy(type == NPY_FLOAT32 ? (void *)&single : (void *)&twice, element, npy_size(type));
+    return type == NPY_FLOAT32 ? (double)single : twice;
+}
+
+static int64_t integer_of(enum npy_type type, const void *element)
+{
+    int64_t integer = 0;
+    memcpy(&integer, element, npy_size(type)); /* little endian: a byte is the lowest */
+    return integer;
+}
+
+double npy_value(enum npy_type type, const void *element)
+{
+    return npy_is_real(type) ? real_of(type, element) : (double)integer_of(type, element);
+}
+
+void npy_text(char text[32], enum npy_type type, const void *element)
+{
+    if (npy_is_real(type))
+        snprintf(text, 32, type == NPY_FLOAT32 ? "%.9g" : "%.17g", real_of(type, element));
+    else
+        snprintf(text, 32, "%lld", (long long)integer_of(type, element));
+}
+
+bool npy_close(enum npy_type type, const void *expected, const void *got, double tolerance)
+{
+    if (!npy_is_real(type))
+        return integer_of(type, expected) == integer_of(type, got);
+    const double reference = real_of(type, expected), value = real_of(type, got);
+    return value == reference ||
+           (isfinite(reference) &&
+            fabs(value - reference) <= tolerance + tolerance * fabs(reference));
+}
+
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 /* Bytes of an array; false if no object can be that large. A zero dimension makes it empty
  * whatever the others are, but they may not overflow either: numpy.load would refuse them. */

@@ -7,6 +7,7 @@
 #define DATA_NPY_H
 
 #include "common/error.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 #define NPY_MAX_DIMENSIONS 8
@@ -15,6 +16,15 @@ enum npy_type { NPY_FLOAT32, NPY_FLOAT64, NPY_INT64, NPY_UINT8 };
 
 /* Bytes of one element. */
 size_t npy_size(enum npy_type type);
+
+/* Of one element, which need not be aligned. npy_value: as a double, from which a large int64
+ * differs by rounding. npy_text: as "%.9g", "%.17g" or "%lld" writes it. npy_close: integers are
+ * equal, and reals so or, as numpy.isclose has it with rtol = atol = tolerance, nearly equal to
+ * `expected`; what is infinite is near nothing, and NAN equal to nothing. */
+bool npy_is_real(enum npy_type type);
+double npy_value(enum npy_type type, const void *element);
+void npy_text(char text[32], enum npy_type type, const void *element);
+bool npy_close(enum npy_type type, const void *expected, const void *got, double tolerance);
 
 /* Writes data[shape[0]][shape[1]]... to path, whole or not at all. ERROR_SYSTEM naming path;
  * ERROR_INVALID when the size overflows or there are more than NPY_MAX_DIMENSIONS. Both

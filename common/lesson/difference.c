@@ -2,26 +2,6 @@
 #include "common/lesson/internal.h"
 #include <math.h>
 
-/* One element of an array: bits to compare, a value to subtract, and what to print. */
-static double value_of(enum npy_type type, const void *element)
-{
-    float real = 0;
-    double twice = 0;
-    int64_t whole = 0;
-    if (type == NPY_FLOAT32) {
-        memcpy(&real, element, sizeof real);
-        return (double)real;
-    }
-    if (type == NPY_FLOAT64) {
-        memcpy(&twice, element, sizeof twice);
-        return twice;
-    }
-    if (type == NPY_UINT8)
-        return *(const unsigned char *)element;
-    memcpy(&whole, element, sizeof whole);
-    return (double)whole;
-}
-
 static bool is_poison(enum npy_type type, const void *element)
 {
     for (size_t i = 0; i < npy_size(type); i++)
@@ -30,39 +10,22 @@ static bool is_poison(enum npy_type type, const void *element)
     return true;
 }
 
-static void element_text(char text[32], enum npy_type type, const void *element)
-{
-    int64_t whole = 0;
-    if (type == NPY_INT64) {
-        memcpy(&whole, element, sizeof whole);
-        snprintf(text, 32, "%lld", (long long)whole);
-    } else {
-        snprintf(text, 32, type == NPY_FLOAT32 ? "%.9g" : "%.17g", value_of(type, element));
-    }
-}
-
-/* The same bits; or, as numpy.isclose has it with rtol = atol = tolerance, nearly the same, which
- * nothing infinite is. */
+/* The same bits, or nearly the same value. */
 static bool same(enum npy_type type, const void *expected, const void *got, double tolerance)
 {
-    if (memcmp(expected, got, npy_size(type)) == 0)
-        return true;
-    if (tolerance == 0.0)
-        return false;
-    const double reference = value_of(type, expected);
-    return isfinite(reference) &&
-           fabs(value_of(type, got) - reference) <= tolerance + tolerance * fabs(reference);
+    return memcmp(expected, got, npy_size(type)) == 0 ||
+           (tolerance > 0.0 && npy_close(type, expected, got, tolerance));
 }
 
 static void note(struct difference *difference, size_t array, size_t index, enum npy_type type,
                  const void *expected, const void *got)
 {
-    const double size = fabs(value_of(type, got) - value_of(type, expected));
+    const double size = fabs(npy_value(type, got) - npy_value(type, expected));
     if (difference->count++ == 0) {
         difference->array = array;
         difference->first = index;
-        element_text(difference->expected, type, expected);
-        element_text(difference->got, type, got);
+        npy_text(difference->expected, type, expected);
+        npy_text(difference->got, type, got);
         if (is_poison(type, got))
             snprintf(difference->got, sizeof difference->got, "nothing (never written)");
     }
@@ -112,8 +75,7 @@ void arrays_check_tolerance(struct lesson *lesson, const struct array_set *set,
         lesson_die(lesson, "%s: %g is no tolerance; it must be 0 or a positive number",
                    workload->name, tolerance);
     for (size_t i = 0; i < set->count && tolerance > 0.0; i++)
-        if (set->arrays[i].result && set->arrays[i].type != NPY_FLOAT32 &&
-            set->arrays[i].type != NPY_FLOAT64)
+        if (set->arrays[i].result && !npy_is_real(set->arrays[i].type))
             lesson_die(lesson,
                        "%s: a tolerance of %g cannot be applied to whole numbers; its results "
                        "must be NPY_FLOAT32 or NPY_FLOAT64",

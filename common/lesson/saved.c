@@ -1,6 +1,4 @@
 #include "common/lesson/internal.h"
-#include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 
 #define TOLERANCE 1e-5 /* relative and absolute */
@@ -46,29 +44,9 @@ static bool same_shape(const struct npy_array *a, const struct npy_array *b)
            memcmp(a->shape, b->shape, (size_t)a->dimensions * sizeof *a->shape) == 0;
 }
 
-static double real_at(const struct npy_array *array, size_t i)
+static const void *element(const struct npy_array *array, size_t i)
 {
-    return array->type == NPY_FLOAT32 ? (double)((const float *)array->data)[i]
-                                      : ((const double *)array->data)[i];
-}
-
-static int64_t integer_at(const struct npy_array *array, size_t i)
-{
-    return array->type == NPY_INT64 ? ((const int64_t *)array->data)[i]
-                                    : ((const uint8_t *)array->data)[i];
-}
-
-static bool is_real(const struct npy_array *array)
-{
-    return array->type == NPY_FLOAT32 || array->type == NPY_FLOAT64;
-}
-
-static bool same_element(const struct npy_array *ours, const struct npy_array *theirs, size_t i)
-{
-    if (!is_real(ours))
-        return integer_at(ours, i) == integer_at(theirs, i);
-    const double mine = real_at(ours, i), true_one = real_at(theirs, i);
-    return mine == true_one || fabs(mine - true_one) <= TOLERANCE + TOLERANCE * fabs(true_one);
+    return (const char *)array->data + i * npy_size(array->type);
 }
 
 /* "[3, 17]": where element i is. */
@@ -106,16 +84,13 @@ int saved_compare(const struct saved_array *ours, const char *directory, struct 
         goto cleanup;
     }
     for (size_t i = 0, n = elements(mine); i < n && result == 0; i++) {
-        if (same_element(mine, &theirs, i))
+        char here[32], there[32];
+        if (npy_close(mine->type, element(&theirs, i), element(mine, i), TOLERANCE))
             continue;
-        if (is_real(mine))
-            result =
-                error_set(error, ERROR_FORMAT, "%s[%s] is %.9g, and in Python %.9g", ours->file,
-                          index_text(mine, i), real_at(mine, i), real_at(&theirs, i));
-        else
-            result = error_set(error, ERROR_FORMAT, "%s[%s] is %lld, and in Python %lld",
-                               ours->file, index_text(mine, i), (long long)integer_at(mine, i),
-                               (long long)integer_at(&theirs, i));
+        npy_text(here, mine->type, element(mine, i));
+        npy_text(there, mine->type, element(&theirs, i));
+        result = error_set(error, ERROR_FORMAT, "%s[%s] is %s, and in Python %s", ours->file,
+                           index_text(mine, i), here, there);
     }
 cleanup:
     free(theirs.data);

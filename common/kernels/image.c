@@ -121,11 +121,12 @@ struct normal {
 
 /* Of a pixel and of a difference between two sums of pixels; together they make it
  * (x - mean) * scale. An FMA does both at once, and rounds once: with two roundings the mean must
- * be subtracted first, or a large one would leave nothing but rounding. */
+ * be subtracted first, or a large one would leave nothing but rounding. So the FMA is asked for: to
+ * make one of x * scale - shift is left to the compiler, and without optimization it makes none. */
 #if defined __FP_FAST_FMAF || defined __FMA__ || defined __ARM_FEATURE_FMA
 INLINED float normal_pixel(float x, struct normal normal)
 {
-    return x * normal.scale - normal.shift;
+    return __builtin_fmaf(x, normal.scale, -normal.shift);
 }
 
 INLINED float normal_difference(float difference, struct normal normal)
@@ -150,19 +151,30 @@ INLINED float binomial(float a, float b, float c, float d)
     return (a + d) + 3 * (b + c);
 }
 
+INLINED void normal_pixels(float *restrict out, const float *restrict in, struct normal normal)
+{
+#pragma omp simd
+    for (size_t i = 0; i < LANES; i++)
+        out[i] = normal_pixel(in[i], normal);
+}
+
 /* The row in[LANES+4], filtered across: LANES places from the first on, and from the second on.
  * So most places are computed twice, which is less than to write them to memory and to read them
- * again one further right. */
+ * again one further right. (In one loop GCC would take an FMA's result over from turn to turn, and
+ * do one pixel after the other.) */
 INLINED void filter_across(float *restrict first, float *restrict second, const float *restrict in,
                            struct normal normal)
 {
+    float a[LANES], b[LANES], c[LANES], d[LANES], e[LANES];
+    normal_pixels(a, in, normal);
+    normal_pixels(b, in + 1, normal);
+    normal_pixels(c, in + 2, normal);
+    normal_pixels(d, in + 3, normal);
+    normal_pixels(e, in + 4, normal);
 #pragma omp simd
     for (size_t i = 0; i < LANES; i++) {
-        const float a = normal_pixel(in[i], normal), b = normal_pixel(in[i + 1], normal);
-        const float c = normal_pixel(in[i + 2], normal), d = normal_pixel(in[i + 3], normal);
-        const float e = normal_pixel(in[i + 4], normal);
-        first[i] = binomial(a, b, c, d);
-        second[i] = binomial(b, c, d, e);
+        first[i] = binomial(a[i], b[i], c[i], d[i]);
+        second[i] = binomial(b[i], c[i], d[i], e[i]);
     }
 }
 

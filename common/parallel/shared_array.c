@@ -250,7 +250,6 @@ static int describe(struct description *description, const struct handle *handle
     if (fstat(arena->fd, &status) != 0 || find_start_time(&ticks, handle->creator) != 1)
         return error_set_errno(error, "cannot publish %s", handle->path);
     *description = (struct description){
-        .magic = MAGIC,
         .version = VERSION,
         .size = sizeof *description,
         .alive = 1,
@@ -264,6 +263,7 @@ static int describe(struct description *description, const struct handle *handle
         .device = status.st_dev,
         .inode = status.st_ino,
     };
+    memcpy(description->magic, MAGIC, sizeof description->magic); /* without the string's end */
     memcpy(description->dtype, array->dtype, sizeof description->dtype);
     memcpy(description->shape, array->shape, sizeof description->shape);
     return 0;

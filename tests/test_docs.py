@@ -102,6 +102,26 @@ def check_example(file, pages):
     return f"no page shows it with its output: {result.stdout}" if pages else "no page shows it"
 
 
+def error_of(stderr):
+    """The exception's name: the first line of the last traceback that is not indented. Python 3.14
+    puts notes behind it."""
+    last = stderr.rpartition("Traceback (most recent call last):\n")[2]
+    line = next((line for line in last.splitlines() if line.strip() and line[0] != " "), "")
+    return line.partition(":")[0].split(".")[-1]
+
+
+def wrong_error_names():
+    """Does error_of read what the Pythons of several versions write?"""
+    trace = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    f()\n'
+    written = {
+        trace + "ValueError: no\n": "ValueError",
+        trace + "_pickle.PicklingError: no\nwhen serializing tuple item 0\n": "PicklingError",
+        trace + "KeyError: 1\n\nDuring ...:\n\n" + trace + "a.b.TypeError: f(\n)\n  x\n": "TypeError",
+        trace + "StopIteration\n": "StopIteration",
+        "": ""}
+    return [name for text, name in written.items() if error_of(text) != name]
+
+
 def check_erratum(file, python):
     """What it prints depends on the machine, but not with which error it ends."""
     name = f"docs/errata/{file.name}"
@@ -115,11 +135,10 @@ def check_erratum(file, python):
     result = subprocess.run([python, name], cwd=SOURCE, stdin=subprocess.DEVNULL, text=True,
                             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
                             capture_output=True, timeout=LIMIT, check=False)
-    last = (result.stderr.strip().splitlines() or [""])[-1].partition(":")[0].split(".")[-1]
     if not errors:
         good = result.returncode == 0 and result.stdout and not result.stderr
     else:
-        good = result.returncode == 1 and last in errors[1].split(", ")
+        good = result.returncode == 1 and error_of(result.stderr) in errors[1].split(", ")
     return "" if good else f"status {result.returncode}\n{result.stdout}\n{result.stderr}"
 
 
@@ -221,6 +240,10 @@ def main():
     passed, failed = passed + (not arrows), failed + len(arrows)
     for arrow in arrows:
         print(f"FAILED {arrow}")
+    names = wrong_error_names()
+    passed, failed = passed + (not names), failed + len(names)
+    for name in names:
+        print(f"FAILED test_docs.py: {name} is not read from what Python writes")
     options = wrong_options()
     passed, failed = passed + (not options), failed + bool(options)
     if options:

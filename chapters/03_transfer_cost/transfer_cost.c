@@ -177,6 +177,7 @@ int main(int argc, char **argv)
         {0}};
     const struct lesson_chapter chapter = {"03_transfer_cost", "The cost of sending data", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
+    lesson_uses_blas(lesson);
     struct work few = work; /* the sizes as asked for, whatever --seconds makes of the others */
     struct lesson_workload numbers = {
         .name = "very_light",

@@ -200,6 +200,7 @@ int main(int argc, char **argv)
         {0}};
     const struct lesson_chapter chapter = {"06_inference", "A neural network", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
+    lesson_uses_blas(lesson);
     const size_t asked = work.images;
     struct lesson_workload ways[WAYS] = {
         {.name = "model_each_time",

@@ -219,6 +219,7 @@ int main(int argc, char **argv)
     const struct lesson_chapter chapter = {"08_when_to_parallelise",
                                            "When to parallelise: three questions", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
+    lesson_uses_blas(lesson);
     const bool answered = answers[0] >= 0 || answers[1] >= 0 || answers[2] >= 0;
     bool sized = false;
     for (size_t i = 0; options[i].name; i++)

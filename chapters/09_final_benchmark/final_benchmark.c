@@ -22,7 +22,7 @@
  *   3. --python-images 10: is one image enough to time Python's loops?
  */
 #include "chapters/09_final_benchmark/final_benchmark.h"
-#include <cblas.h>
+#include "common/parallel/blas.h"
 
 /* ---- The task: items in, results out ------------------------------------------------------- */
 
@@ -70,9 +70,9 @@ static void run_threads(struct lesson_run *run)
 /* The product's threads: BLAS shares out one call among threads of its own. */
 static void run_blas_threads(struct lesson_run *run)
 {
-    openblas_set_num_threads(run->workers);
+    blas_set_threads(run->workers);
     run_sequential(run);
-    openblas_set_num_threads(1);
+    blas_set_threads(1);
 }
 
 /* The kernels are native code, so the GIL is given back while they run, as NumPy does. */
@@ -158,6 +158,7 @@ int main(int argc, char **argv)
         "09_final_benchmark", "Three workloads in four ways, and a ladder of improvements",
         options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
+    lesson_uses_blas(lesson);
     if (python_images > 0)
         lesson_notebook_check(lesson);
     const size_t on_the_ladder = ladder_images(&images); /* before --seconds makes them more */

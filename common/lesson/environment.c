@@ -1,6 +1,6 @@
 /* Some settings are read by a library's constructor, before main: the program cannot set them for
  * itself, only for the next program it becomes. So it sets what is missing and executes itself
- * once again. Two things are set, and only where the user has not set them:
+ * once again. What is set, and but for the last two only where the user has not set it:
  *
  * - An OpenMP or BLAS thread that has run out of work spins for milliseconds before it sleeps.
  *   That keeps a core busy with nothing, which would be counted as computing. The spinning is cut
@@ -9,14 +9,27 @@
  * - OpenBLAS that does not know the processor takes the kernels of a generic old one, up to four
  *   times slow. If the processor can do more, better kernels are tried in a child process, which
  *   may compute wrong, crash or hang, and are used if all products came out right.
+ *
+ * - Kernels that the user has asked for (OPENBLAS_CORETYPE) are tried as well: OpenBLAS takes them
+ *   even where the processor has not the instructions, and the program would die at its first
+ *   product.
+ *
+ * - Where the address space is limited, OpenBLAS starts without threads: each of them would take
+ *   128 MiB as soon as it is there, and try for ever if it does not get them, and a program that
+ *   has such a thread can neither fork nor end.
+ *
+ * - libgomp binds threads to whatever processors GOMP_CPU_AFFINITY names, and ends the program at
+ *   one that is not there. Those are taken out.
  */
 #include "common/lesson/internal.h"
+#include "common/parallel/blas.h"
 #include "common/parallel/resources.h"
 #include <cblas.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/prctl.h>
@@ -28,7 +41,10 @@
 #define SECOND_LIFE        "FORKJOIN_ENVIRONMENT" /* the environment is as it shall be */
 #define BLAS_NOTE          "FORKJOIN_BLAS_NOTE"
 #define BLAS_CHECK         "FORKJOIN_BLAS_CHECK" /* this process shall only check BLAS */
+#define OPENMP_NOTE        "FORKJOIN_OPENMP_NOTE"
+#define ANY_CORE           "any"
 #define CHECK_MILLISECONDS 2000
+#define ASKED_MILLISECONDS 20000 /* what the user asked for is not given up so soon */
 
 struct cpu_features cpu_features(void)
 {
@@ -123,70 +139,115 @@ __attribute__((noreturn)) static void check_blas(const char *core)
 {
     const struct rlimit no_core_file = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core_file);
-    _exit(strcasecmp(openblas_get_corename(), core) == 0 && blas_is_right() ? 0 : 1);
+    const bool taken =
+        strcmp(core, ANY_CORE) == 0 || strcasecmp(openblas_get_corename(), core) == 0;
+    blas_set_threads(1);
+    _exit(taken && blas_is_right() ? 0 : 1);
 }
 
-/* The child's end, waited for no longer than CHECK_MILLISECONDS: did it say that all is right? */
-static bool child_approves(pid_t child)
+#define ROOM_FOR_CHECK ((size_t)512 << 20) /* of addresses: with less OpenBLAS may hang */
+
+enum verdict { RIGHT, WRONG, CRASHED, HANGS, NOT_TRIED };
+
+/* The child's end, waited for no longer than `milliseconds`. */
+static enum verdict child_verdict(pid_t child, int milliseconds)
 {
     const struct timespec step = {.tv_nsec = 1000000};
     int status = 0;
-    for (int waited = 0; waited < CHECK_MILLISECONDS; waited++) {
+    for (int waited = 0; waited < milliseconds; waited++) {
         const pid_t ended = waitpid(child, &status, WNOHANG);
         if (ended == child)
-            return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+            return !WIFEXITED(status) ? CRASHED : WEXITSTATUS(status) == 0 ? RIGHT : WRONG;
         if (ended < 0 && errno != EINTR)
-            return false;
+            return NOT_TRIED;
         nanosleep(&step, NULL);
     }
     kill(child, SIGKILL);
     waitpid(child, &status, 0);
-    return false;
+    return HANGS;
 }
 
-/* Runs the check in a fresh copy of the program that has OPENBLAS_CORETYPE=core. */
-static bool candidate_is_right(const char *core, char **argv)
+/* Runs the check in a fresh copy of the program. */
+static enum verdict check_in_child(const char *core, char **argv, int milliseconds)
 {
     posix_spawn_file_actions_t actions;
     pid_t child = 0;
-    if (posix_spawn_file_actions_init(&actions))
-        return false;
-    setenv("OPENBLAS_CORETYPE", core, 1);
+    if (resources_address_space() < ROOM_FOR_CHECK || posix_spawn_file_actions_init(&actions))
+        return NOT_TRIED;
     setenv(BLAS_CHECK, core, 1);
     const bool started =
         posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0) == 0 &&
         posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0) == 0 &&
         posix_spawn(&child, "/proc/self/exe", &actions, NULL, argv, environ) == 0;
-    unsetenv("OPENBLAS_CORETYPE");
     unsetenv(BLAS_CHECK);
     posix_spawn_file_actions_destroy(&actions);
-    return started && child_approves(child);
+    return started ? child_verdict(child, milliseconds) : NOT_TRIED;
 }
 
-/* Decides about OpenBLAS's kernels and leaves the decision in the environment. */
+static bool candidate_is_right(const char *core, char **argv)
+{
+    setenv("OPENBLAS_CORETYPE", core, 1);
+    const enum verdict verdict = check_in_child(core, argv, CHECK_MILLISECONDS);
+    unsetenv("OPENBLAS_CORETYPE");
+    return verdict == RIGHT;
+}
+
+/* Behind what has been noted already. */
+__attribute__((format(printf, 2, 3))) static void add_note(const char *name, const char *format,
+                                                           ...)
+{
+    const char *before = getenv(name);
+    char note[1024];
+    int used = before ? snprintf(note, sizeof note, "%.500s; ", before) : 0;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(note + used, sizeof note - (size_t)used, format, arguments);
+    va_end(arguments);
+    setenv(name, note, 1);
+}
+
+/* Can the kernels that the user has asked for be used? If not they are forgotten, and the next life
+ * chooses as if nobody had asked. */
+static bool asked_core_is_good(const char *asked, char **argv)
+{
+    static const char *const faults[] = {
+        [WRONG] = "gave wrong products", [CRASHED] = "crashed", [HANGS] = "hung"};
+    const enum verdict verdict =
+        *asked ? check_in_child(ANY_CORE, argv, ASKED_MILLISECONDS) : CRASHED;
+    if (verdict == RIGHT || verdict == NOT_TRIED) {
+        if (strcasecmp(asked, openblas_get_corename()) != 0)
+            add_note(BLAS_NOTE, "OPENBLAS_CORETYPE asks for %.40s, which OpenBLAS did not take",
+                     asked);
+        return true;
+    }
+    if (*asked) /* empty is as good as not set */
+        add_note(BLAS_NOTE,
+                 "OPENBLAS_CORETYPE asks for %.40s: these kernels %s when they were tried, so "
+                 "OpenBLAS chose by itself",
+                 asked, faults[verdict]);
+    unsetenv("OPENBLAS_CORETYPE");
+    return false;
+}
+
+/* Decides about OpenBLAS's kernels, where nobody has asked for any, and leaves the decision in the
+ * environment. */
 static bool choose_blas_core(char **argv)
 {
     const char *core = openblas_get_corename(), *candidate;
     const struct cpu_features features = cpu_features();
-    char note[256];
-    if (getenv("OPENBLAS_CORETYPE"))
-        return false;
     for (int i = 0; (candidate = blas_candidate(core, features, i)); i++)
         if (candidate_is_right(candidate, argv)) {
-            snprintf(note, sizeof note,
+            add_note(BLAS_NOTE,
                      "OpenBLAS does not know this CPU and took the slow %s kernels; %s were "
                      "checked and are used instead",
                      core, candidate);
-            return setenv("OPENBLAS_CORETYPE", candidate, 1) == 0 &&
-                   setenv(BLAS_NOTE, note, 1) == 0;
+            return setenv("OPENBLAS_CORETYPE", candidate, 1) == 0;
         }
-    if (blas_candidate(core, features, 0)) {
-        snprintf(note, sizeof note,
+    if (blas_candidate(core, features, 0))
+        add_note(BLAS_NOTE,
                  "OpenBLAS does not know this CPU and took the slow %s kernels; better ones "
                  "failed the check, so it keeps them",
                  core);
-        setenv(BLAS_NOTE, note, 1);
-    }
     return false;
 }
 
@@ -207,19 +268,78 @@ static bool shorten_spinning(void)
     return changed;
 }
 
+/* Another BLAS than OpenBLAS may be told before main only. */
+static bool limit_other_blas(void)
+{
+    static const char *const counts[] = {"BLIS_NUM_THREADS", "MKL_NUM_THREADS"};
+    static const char *const shares[] = {"BLIS_JC_NT", "BLIS_PC_NT", "BLIS_IC_NT", "BLIS_JR_NT",
+                                         "BLIS_IR_NT"}; /* these go before */
+    bool changed = false;
+    if (blas_is_openblas())
+        return false;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        const char *count = getenv(counts[i]);
+        if (!count || strcmp(count, "1") != 0)
+            changed |= setenv(counts[i], "1", 1) == 0;
+    }
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++)
+        if (getenv(shares[i]))
+            changed |= unsetenv(shares[i]) == 0;
+    return changed;
+}
+
+static bool limit_blas_threads(void)
+{
+    return resources_address_space() != SIZE_MAX && setenv("OPENBLAS_NUM_THREADS", "1", 1) == 0;
+}
+
+/* OpenMP's places with what is really there. */
+static bool repair_affinity(void)
+{
+    size_t size;
+    const char *asked = getenv("GOMP_CPU_AFFINITY");
+    const int missing = asked ? resources_missing_processors() : 0;
+    cpu_set_t *set = missing ? resources_processors(&size) : NULL;
+    char *text = NULL;
+    size_t length;
+    FILE *stream = set ? open_memstream(&text, &length) : NULL;
+    for (size_t i = 0; stream && i < 8 * size; i++)
+        if (CPU_ISSET_S(i, size, set))
+            fprintf(stream, "%zu ", i);
+    CPU_FREE(set);
+    const bool changed = stream && fclose(stream) == 0 && setenv("GOMP_CPU_AFFINITY", text, 1) == 0;
+    if (changed)
+        add_note(OPENMP_NOTE, "GOMP_CPU_AFFINITY names %d processor%s that this process has not",
+                 missing, plural(missing));
+    free(text);
+    return changed;
+}
+
+/* The program once again, if it can be found. */
+static void live_again(char **argv)
+{
+    resources_unbind(); /* or the next life would see one core only */
+    execv("/proc/self/exe", argv);
+}
+
 void environment_prepare(char **argv)
 {
-    const char *check = getenv(BLAS_CHECK);
+    const char *check = getenv(BLAS_CHECK), *asked = getenv("OPENBLAS_CORETYPE");
     if (getenv(SECOND_LIFE)) {
         prctl(PR_SET_NAME, program_invocation_short_name); /* exec named it "exe" */
         return;
     }
     if (check)
         check_blas(check);
-    const bool spinning = shorten_spinning(), core = choose_blas_core(argv);
-    if ((spinning || core) && setenv(SECOND_LIFE, "1", 1) == 0) {
-        resources_unbind(); /* or the second life would see one core only */
-        execv("/proc/self/exe", argv);
+    bool changed = shorten_spinning();
+    changed |= repair_affinity();
+    changed |= limit_blas_threads();
+    changed |= limit_other_blas();
+    if (blas_is_openblas() && asked && !asked_core_is_good(asked, argv))
+        live_again(argv); /* to ask OpenBLAS what it chooses itself */
+    const bool core = blas_is_openblas() && !asked && choose_blas_core(argv);
+    if ((changed || core) && setenv(SECOND_LIFE, "1", 1) == 0) {
+        live_again(argv);
         /* No /proc: go on as we are. Workers that are started afresh must not have kernels that
          * this process has not, or results would differ in their last bits. */
         if (core) {
@@ -232,5 +352,11 @@ void environment_prepare(char **argv)
 const char *environment_blas_note(void)
 {
     const char *note = getenv(BLAS_NOTE);
+    return note ? note : "";
+}
+
+const char *environment_openmp_note(void)
+{
+    const char *note = getenv(OPENMP_NOTE);
     return note ? note : "";
 }

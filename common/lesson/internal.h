@@ -119,8 +119,10 @@ void live_task(struct live *live); /* this thread has done a task */
  * program once again, so that they see it. Returns at once in that second life. */
 void environment_prepare(char **argv);
 
-/* What was decided about OpenBLAS, in words; "" if there was nothing to decide. */
+/* What was decided about OpenBLAS, and about OpenMP's places, in words; "" if there was nothing to
+ * decide. */
 const char *environment_blas_note(void);
+const char *environment_openmp_note(void);
 
 /* The features of a processor that decide about OpenBLAS kernels. */
 struct cpu_features {
@@ -148,7 +150,9 @@ struct machine {
     char compiler[64];
     int openmp;         /* _OPENMP, 0 if the program was compiled without */
     int openmp_threads; /* a team of 2 really got this many */
-    char blas[64];      /* "OpenBLAS 0.3.21" */
+    char blas[64];      /* "OpenBLAS 0.3.21", or another that was put before it */
+    const char *core;   /* OpenBLAS's kernels; "": it is another */
+    int blas_threads;   /* lesson_uses_blas has seen them; 0: it does not say */
 };
 
 /* Before there are threads and processes: what FORKJOIN_ISA says, or else the best. Ends the

@@ -1,6 +1,5 @@
 /* --json: all results as one document. */
 #include "common/lesson/internal.h"
-#include <cblas.h>
 #include <jansson.h>
 
 /* A path may hold any bytes; JSON holds UTF-8 only. */
@@ -73,13 +72,13 @@ static json_t *machine(const struct lesson *lesson)
 {
     const struct machine *of = &lesson->machine;
     char blas[160];
-    snprintf(blas, sizeof blas, "%s %s", of->blas, openblas_get_corename());
+    snprintf(blas, sizeof blas, "%s%s%s", of->blas, *of->core ? " " : "", of->core);
     return json_pack("{s:s, s:i, s:i, s:s, s:i, s:b, s:s, s:s, s:s, s:i, s:s, s:s, s:b}", "cpu",
                      of->cpu, "cores", of->cores, "machine_cores", of->machine_cores, "compiler",
                      of->compiler, "openmp", of->openmp, "openmp_on", of->openmp_threads > 1,
-                     "blas", blas, "blas_core", openblas_get_corename(), "blas_note",
-                     environment_blas_note(), "blas_threads", openblas_get_num_threads(), "isa",
-                     of->isa, "isa_best", of->best_isa, "isa_chosen", of->isa_chosen);
+                     "blas", blas, "blas_core", of->core, "blas_note", environment_blas_note(),
+                     "blas_threads", of->blas_threads, "isa", of->isa, "isa_best", of->best_isa,
+                     "isa_chosen", of->isa_chosen);
 }
 
 /* What the run with the median wall time added to the pool's counts. */

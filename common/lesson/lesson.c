@@ -1,7 +1,7 @@
 /* How a lesson begins and ends. */
 #include "common/lesson/internal.h"
+#include "common/parallel/blas.h"
 #include "common/parallel/timeline.h"
-#include <cblas.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <omp.h>
@@ -45,14 +45,14 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     lesson.last_python = &lesson.python_rows;
     occupy_standard_streams();
     signal(SIGCHLD, SIG_DFL); /* ignored, the kernel would throw away how a program ended */
-    machine_choose_isa(&lesson);
     if (!pool_is_spawned_worker())
         environment_prepare(argv);
+    machine_choose_isa(&lesson);
     if (pool_startup(&error))
         lesson_die(&lesson, "%s", error.message);
     atexit(check_standard_output);
 
-    openblas_set_num_threads(1);
+    blas_set_threads(1);
     omp_set_dynamic(0);
     machine_inspect(&lesson.machine);
     options_parse(&lesson, argc, argv);

@@ -68,6 +68,10 @@ struct lesson_chapter {
  * and reads the command line. Never returns NULL. */
 struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *chapter);
 
+/* Next, where tasks call BLAS: sees that it keeps to one thread, and that it finds address space.
+ */
+void lesson_uses_blas(struct lesson *lesson);
+
 /* The last statement: `return lesson_end(lesson)`. With --python it runs the chapter's notebook.py,
  * with the sizes as they are then in the chapter's options, and compares its arrays with those that
  * lesson_save was given. Writes --json and --csv, frees everything. 0 if every mode of every

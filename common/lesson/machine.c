@@ -1,5 +1,6 @@
 #include "common/kernels/kernels.h"
 #include "common/lesson/internal.h"
+#include "common/parallel/blas.h"
 #include "common/parallel/resources.h"
 #include <cblas.h>
 #include <hwloc.h>
@@ -76,11 +77,41 @@ void machine_inspect(struct machine *machine)
     machine->openmp = _OPENMP;
 #endif
     machine->openmp_threads = team_size();
-    char name[24] = "OpenBLAS", version[24] = "";
-    if (sscanf(openblas_get_config(), "%23s %23s", name, version) == 2 && strchr(version, '.'))
-        snprintf(machine->blas, sizeof machine->blas, "%s %s", name, version);
-    else
-        snprintf(machine->blas, sizeof machine->blas, "OpenBLAS");
+    blas_name(machine->blas, sizeof machine->blas);
+    machine->blas_threads = blas_threads();
+    machine->core = blas_is_openblas() ? openblas_get_corename() : "";
+}
+
+/* ---- BLAS ------------------------------------------------------------------------------------ */
+
+#define BLAS_BUFFER ((size_t)128 << 20) /* OpenBLAS maps one for each thread that is in a product  \
+                                         */
+#define ORDER 128                       /* enough work for BLAS to share it out, if it does */
+
+/* A buffer that finds no room is asked for again and again, for ever: so the room is looked for
+ * before. */
+static void require_room_for_blas(struct lesson *lesson)
+{
+    const size_t left = resources_address_space();
+    size_t most = 1;
+    for (size_t i = 0; i < lesson->options.worker_count; i++)
+        if ((size_t)lesson->options.workers[i] > most)
+            most = (size_t)lesson->options.workers[i];
+    if (left / BLAS_BUFFER <= most)
+        lesson_die(lesson,
+                   "the limit on address space (ulimit -v) leaves %.0f MB; BLAS with %zu worker%s "
+                   "needs %.0f MB, 134 MB for each and as much again",
+                   (double)left / 1e6, most, plural((double)most),
+                   (double)(BLAS_BUFFER * (most + 1)) / 1e6);
+}
+
+void lesson_uses_blas(struct lesson *lesson)
+{
+    static float a[ORDER * ORDER], product[ORDER * ORDER];
+    require_room_for_blas(lesson);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, ORDER, ORDER, ORDER, 1.0F, a, ORDER, a,
+                ORDER, 0.0F, product, ORDER);
+    lesson->machine.blas_threads = blas_threads();
 }
 
 /* ---- The banner ------------------------------------------------------------------------------ */
@@ -119,6 +150,24 @@ static void print_openmp(struct lesson *lesson)
                                      : "the program was compiled without it");
 }
 
+static void print_blas(struct lesson *lesson)
+{
+    const struct machine *machine = &lesson->machine;
+    lesson_print(lesson, "  BLAS       %s", machine->blas);
+    if (*machine->core)
+        lesson_print(lesson, ", %s kernels", machine->core);
+    if (machine->blas_threads > 0)
+        lesson_print(lesson, ", %d thread%s\n", machine->blas_threads,
+                     plural(machine->blas_threads));
+    else
+        lesson_print(lesson, "; it does not say how many threads it uses\n");
+    if (machine->blas_threads > 1)
+        lesson_print(lesson,
+                     "             THEY COULD NOT BE MADE ONE: RESULTS MAY DIFFER IN LAST BITS\n");
+    if (*environment_blas_note())
+        report_paragraph(lesson, 13, environment_blas_note());
+}
+
 void machine_banner(struct lesson *lesson)
 {
     const struct machine *machine = &lesson->machine;
@@ -137,11 +186,9 @@ void machine_banner(struct lesson *lesson)
     print_workers(lesson);
     lesson_print(lesson, "  compiler   %s\n", machine->compiler);
     print_openmp(lesson);
-    const int threads = openblas_get_num_threads();
-    lesson_print(lesson, "  BLAS       %s, %s kernels, %d thread%s\n", machine->blas,
-                 openblas_get_corename(), threads, threads == 1 ? "" : "s");
-    if (*environment_blas_note())
-        report_paragraph(lesson, 13, environment_blas_note());
+    if (*environment_openmp_note())
+        report_paragraph(lesson, 13, environment_openmp_note());
+    print_blas(lesson);
     lesson_print(lesson, "  run        seed %u, %d repeat%s, start method %s\n", options->seed,
                  options->repeats, options->repeats == 1 ? "" : "s",
                  pool_start_method_name(options->start_method));

@@ -16,7 +16,10 @@
  *
  * An extent that was published may be open in other programs. Each of them holds a lock on it, of
  * an open file description of its own; while there is one, an extent that has been freed is lent:
- * kept aside, and asked about again at every later allocation and release. */
+ * kept aside, and asked about again at every later allocation and release.
+ *
+ * Where the address space is limited (ulimit -v) the arena takes half of what is left of it: who
+ * maps the rest, as threads do for their stacks and OpenBLAS for its buffers, must find some. */
 #define LARGEST_ARENA  ((size_t)1 << 40)
 #define SMALLEST_ARENA ((size_t)1 << 26)
 #define MOST_WARM      ((size_t)1 << 28)
@@ -107,7 +110,10 @@ int arena_map(struct error *error)
     const int fd = make_memfd();
     if (fd < 0)
         return error_set_errno(error, "cannot create shared memory (memfd_create)");
+    const size_t left = resources_address_space();
     for (size_t size = size_memfd(fd, LARGEST_ARENA); size >= SMALLEST_ARENA; size /= 2) {
+        if (size > left / 2)
+            continue;
         void *base = map_at_wished_address(fd, size);
         if (base == MAP_FAILED) /* RLIMIT_AS, or a kernel that is strict: try with less */
             continue;
@@ -127,7 +133,14 @@ int arena_map(struct error *error)
         places[place_count++] = place;
         return 0;
     }
-    error_set_errno(error, "cannot map shared memory");
+    if (left / 2 < SMALLEST_ARENA)
+        error_set(
+            error, ERROR_MEMORY,
+            "the limit on address space (ulimit -v) leaves %.0f MB, and shared memory takes at "
+            "least %.0f MB, half of what there is",
+            (double)left / 1e6, (double)SMALLEST_ARENA / 1e6);
+    else
+        error_set_errno(error, "cannot map shared memory");
     close(fd);
     return -1;
 }

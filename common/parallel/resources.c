@@ -1,9 +1,11 @@
 #include "common/parallel/resources.h"
 #include <math.h>
 #include <omp.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define MEMORY_MARGIN ((double)(64 << 20)) /* for everybody else on the machine */
@@ -145,6 +147,16 @@ size_t resources_memory(void)
     return available > MEMORY_MARGIN ? (size_t)(available - MEMORY_MARGIN) : 0;
 }
 
+size_t resources_address_space(void)
+{
+    char text[128];
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return SIZE_MAX;
+    const double pages = read_text("/proc/self/statm", text, sizeof text) ? strtod(text, NULL) : 0;
+    return (size_t)fmax(0.0, (double)limit.rlim_cur - pages * (double)sysconf(_SC_PAGESIZE));
+}
+
 double resources_cpus(void)
 {
     return group_limit("cpu", directory_cpus);
@@ -154,35 +166,79 @@ double resources_cpus(void)
 
 #define MOST_PROCESSORS (1 << 16) /* more than any kernel is configured for */
 
-/* OMP_PROC_BIND binds the first thread to one core when the program is loaded, so the affinity mask
- * tells too little then; the places tell what OpenMP may use. */
-static bool add_openmp_places(cpu_set_t *set, size_t size)
+static cpu_set_t *no_processors(size_t *size)
 {
-    for (int place = 0; place < omp_get_num_places(); place++) {
+    cpu_set_t *set = CPU_ALLOC(MOST_PROCESSORS);
+    *size = CPU_ALLOC_SIZE(MOST_PROCESSORS);
+    if (set)
+        CPU_ZERO_S(*size, set);
+    return set;
+}
+
+/* All that the kernel would let the calling thread run on, however it is bound now. */
+static cpu_set_t *existing_processors(void)
+{
+    size_t size;
+    cpu_set_t *now = no_processors(&size), *all = no_processors(&size);
+    bool known = false;
+    if (now && all && sched_getaffinity(0, size, now) == 0) {
+        memset(all, 0xff, size);
+        known = sched_setaffinity(0, size, all) == 0 && sched_getaffinity(0, size, all) == 0;
+        sched_setaffinity(0, size, now);
+    }
+    CPU_FREE(now);
+    if (!known) {
+        CPU_FREE(all);
+        all = NULL;
+    }
+    return all;
+}
+
+/* OMP_PROC_BIND binds the first thread to one core when the program is loaded, so the affinity mask
+ * tells too little then; the places tell what OpenMP may use. With GOMP_CPU_AFFINITY they tell too
+ * much: libgomp takes what it says. Returns how many of them are not there, or -1. */
+static int add_openmp_places(cpu_set_t *set, size_t size)
+{
+    const int places = omp_get_num_places();
+    cpu_set_t *existing = places > 0 ? existing_processors() : NULL;
+    int missing = existing || places <= 0 ? 0 : -1;
+    for (int place = 0; place < places && missing >= 0; place++) {
         const int count = omp_get_place_num_procs(place);
         int *ids = calloc((size_t)count + 1, sizeof *ids);
-        if (!ids)
-            return false;
-        omp_get_place_proc_ids(place, ids);
-        for (int i = 0; i < count; i++)
-            CPU_SET_S((size_t)ids[i], size, set);
+        if (ids)
+            omp_get_place_proc_ids(place, ids);
+        for (int i = 0; ids && i < count; i++)
+            if (CPU_ISSET_S((size_t)ids[i], size, existing))
+                CPU_SET_S((size_t)ids[i], size, set);
+            else
+                missing++;
+        missing = ids ? missing : -1;
         free(ids);
     }
-    return CPU_COUNT_S(size, set) > 0;
+    CPU_FREE(existing);
+    return missing;
 }
 
 cpu_set_t *resources_processors(size_t *size)
 {
-    cpu_set_t *set = CPU_ALLOC(MOST_PROCESSORS);
+    cpu_set_t *set = no_processors(size);
     if (!set)
         return NULL;
-    *size = CPU_ALLOC_SIZE(MOST_PROCESSORS);
-    CPU_ZERO_S(*size, set);
-    if (!add_openmp_places(set, *size) && sched_getaffinity(getpid(), *size, set) != 0) {
+    if ((add_openmp_places(set, *size) < 0 || CPU_COUNT_S(*size, set) == 0) &&
+        sched_getaffinity(getpid(), *size, set) != 0) {
         CPU_FREE(set);
         return NULL;
     }
     return set;
+}
+
+int resources_missing_processors(void)
+{
+    size_t size;
+    cpu_set_t *set = no_processors(&size);
+    const int missing = set ? add_openmp_places(set, size) : 0;
+    CPU_FREE(set);
+    return missing > 0 ? missing : 0;
 }
 
 int resources_cores(void)

@@ -17,10 +17,17 @@ size_t resources_memory(void);
 /* Cores' worth of CPU time that its groups allow it; INFINITY if they do not limit it. */
 double resources_cpus(void);
 
+/* Bytes of address space that its limit (RLIMIT_AS, ulimit -v) still leaves; SIZE_MAX: there is no
+ * limit. */
+size_t resources_address_space(void);
+
 /* The processors that this process may run on: those of its first thread, or, if OMP_PROC_BIND has
  * bound that to one of them, all the same. *size is the set's, for CPU_COUNT_S and the like. The
  * caller frees it with CPU_FREE; NULL: not known. */
 cpu_set_t *resources_processors(size_t *size);
+
+/* How many processors OpenMP's places name, by GOMP_CPU_AFFINITY, that are not there. */
+int resources_missing_processors(void);
 
 /* How many cores that makes, CPU quota of its groups included; at least 1. */
 int resources_cores(void);

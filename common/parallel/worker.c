@@ -1,3 +1,4 @@
+#include "common/parallel/blas.h"
 #include "common/parallel/internal.h"
 #include "common/parallel/resources.h"
 #include <fcntl.h>
@@ -506,9 +507,6 @@ static int initialize(struct worker *worker)
     return failed;
 }
 
-/* Only present when the program uses OpenBLAS. */
-extern void openblas_set_num_threads(int threads) __attribute__((weak));
-
 /* A task that ends its thread (pthread_exit) would leave a process that lives and does nothing,
  * and a chunk that nobody knows to be lost. */
 static void lose_worker(void *unused)
@@ -545,8 +543,7 @@ static void *task_thread(void *argument)
     if (worker->board->background)
         sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
     omp_set_num_threads(worker->board->threads_per_worker);
-    if (openblas_set_num_threads)
-        openblas_set_num_threads(worker->board->threads_per_worker);
+    blas_set_threads(worker->board->threads_per_worker);
 
     tasks_run_in = pthread_self();
     pthread_cleanup_push(lose_worker, NULL);

@@ -82,7 +82,7 @@ function machinePairs(chapter) {
   return [['cores', `${of.cores} usable of ${of.machine_cores}`], ['processor', `${of.cpu}, ${of.isa}`],
     ['compiler', of.compiler],
     ['OpenMP', of.openmp_on ? `on, version ${of.openmp}` : 'off: threads run one after the other'],
-    ['BLAS', `${of.blas}, ${plural(of.blas_threads, 'thread')}`],
+    ['BLAS', of.blas + (of.blas_threads ? `, ${plural(of.blas_threads, 'thread')}` : '')],
     ['program', `forkjoin ${chapter.version}, seed ${chapter.seed}`]];
 }
 

@@ -72,6 +72,7 @@ static void run_blas_threads(struct lesson_run *run)
 {
     blas_set_threads(run->workers);
     run_sequential(run);
+    run->threads = blas_threads() > 0 ? blas_threads() : run->workers;
     blas_set_threads(1);
 }
 

@@ -232,10 +232,10 @@ static void add_speedup(struct lesson *lesson, const struct measured *measured)
 enum part { STARTUP, SEND, COMPUTE, RECEIVE, WAIT, PARTS };
 
 /* Of processes as the pool measured it. Of others a worker computed, on average, for the CPU time
- * divided by the workers, and waited for the rest. */
+ * divided by the workers that ran, and waited for the rest. */
 static void parts_of(const struct lesson_figures *figures, double parts[PARTS])
 {
-    const double busy = fmin(figures->cpu_median / figures->workers, figures->wall_median);
+    const double busy = fmin(figures->cpu_median / at_work(figures), figures->wall_median);
     memset(parts, 0, PARTS * sizeof *parts);
     if (figures->mode == LESSON_PROCESSES) {
         parts[STARTUP] = figures->startup;

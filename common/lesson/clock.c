@@ -73,6 +73,16 @@ bool settle(struct pool *pool)
     return still >= 2;
 }
 
+/* A limit (OMP_THREAD_LIMIT and the like) is not told of: one has to look. */
+int team_of(int workers)
+{
+    int team = 1;
+#pragma omp parallel num_threads(workers)
+    if (omp_get_thread_num() == 0)
+        team = omp_get_num_threads();
+    return team;
+}
+
 /* Where there is a core for each thread, each is on its own while it is measured: the main thread
  * where it is, the others of its team on those beside it. A short run would else show where the
  * kernel happened to wake them. The main thread stays free, for what it starts inherits its

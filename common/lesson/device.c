@@ -29,8 +29,8 @@ static void print_row(struct lesson *lesson, const struct lesson_figures *figure
     char hidden[16] = "-"; /* sequential has nobody to load ahead */
     if (figures->mode != LESSON_SEQUENTIAL)
         snprintf(hidden, sizeof hidden, "%.0f %%", 100 * (1 - figures->device_idle / loading));
-    lesson_print(lesson, "%-17s %7d %22s %10s %10s %7.2fx %7s %12s\n", figures->name,
-                 figures->workers,
+    lesson_print(lesson, "%-17s %7s %22s %10s %10s %7.2fx %7s %12s\n", figures->name,
+                 team_text(figures),
                  lesson_range_text(figures->wall_median, figures->wall_min, figures->wall_max),
                  lesson_time_text(figures->device), lesson_time_text(figures->device_idle),
                  figures->speedup, hidden, figures->matches ? "yes" : "NO");
@@ -40,7 +40,7 @@ static void print_row(struct lesson *lesson, const struct lesson_figures *figure
 static void say_why(struct lesson *lesson, const struct lesson_figures *figures, double loading)
 {
     const double copying = figures->phases.send + figures->phases.receive;
-    const double share = loading / figures->workers;
+    const double share = loading / at_work(figures);
     char text[512];
     int used = snprintf(text, sizeof text,
                         "Why: %s, %d worker%s: the device was idle for %s instead of %s",
@@ -67,6 +67,7 @@ void lesson_overlap(struct lesson *lesson, const struct lesson_results *results)
                  "wall [min - max]", "device", "exposed", "speedup", "hidden", "same result?");
     for (size_t i = 0; i < results->count; i++)
         print_row(lesson, &results->figures[i], loading);
+    team_notes(lesson, results);
     lesson_print(
         lesson,
         "  device        time in which it computed;  exposed: the rest, in which it waited "

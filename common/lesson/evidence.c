@@ -63,9 +63,9 @@ struct lesson_scaling lesson_fit_rows(const struct lesson_results *results, cons
     size_t count = 0;
     for (size_t i = 1; i < results->count && count < POOL_MAX_WORKERS; i++) {
         const struct lesson_figures *figures = &results->figures[i];
-        if (strcmp(figures->name, name) != 0 || figures->workers > cores)
+        if (strcmp(figures->name, name) != 0 || at_work(figures) > cores)
             continue;
-        each[count] = figures->workers;
+        each[count] = at_work(figures);
         speedups[count++] = figures->speedup;
     }
     return lesson_amdahl_fit(each, speedups, count);

@@ -56,6 +56,7 @@ struct lesson_figures summarise(const struct measurement *measurement,
     struct lesson_figures figures = {
         .mode = configuration->mode,
         .workers = configuration->workers,
+        .threads = configuration->threads,
         .transfer = configuration->transfer,
         .repeats = (int)repeats,
         .wall_median = median(walls, repeats),
@@ -95,7 +96,7 @@ struct lesson_figures summarise(const struct measurement *measurement,
 void set_speedup(struct lesson_figures *figures, double base)
 {
     figures->speedup = figures->wall_median > 0.0 ? base / figures->wall_median : 0.0;
-    figures->efficiency = figures->speedup / figures->workers;
+    figures->efficiency = figures->speedup / at_work(figures);
 }
 
 const struct lesson_results *keep_results(struct measurement *measurement)

@@ -6,9 +6,10 @@
  *   to begin    lesson.c, which begins and ends it; environment.c, machine.c; options.c with
  *               own_options.c and option_values.c (options.h)
  *   to measure  arrays.c, difference.c, scratch.c; measure.c and the files that measure.h names;
- * record.c to explain  report.c, why.c, timeline.c; evidence.c (evidence.h) to write    output.c
- * with json.c, json_values.c, csv.c, trace.c, series.c; page.c with source.c (page.h, source.h);
- * charts.c and its kin, gnuplot.c, plot.c (charts.h)
+ *               record.c
+ *   to explain  team.c, report.c, why.c, timeline.c; evidence.c (evidence.h)
+ *   to write    output.c with json.c, json_values.c, csv.c, trace.c, series.c; page.c with
+ *               source.c (page.h, source.h); charts.c and its kin, gnuplot.c, plot.c (charts.h)
  *   --step      step.c with answers.c (step.h)
  *   --python    python.c, beside.c and others (beside.h); child.c runs a program (child.h)
  *
@@ -300,6 +301,23 @@ void record_end(struct lesson *lesson);
 struct lesson_timeline *record_take(struct lesson *lesson, enum lesson_mode mode, int workers,
                                     double begin, double wall);
 void record_free(const struct lesson_timeline *timeline);
+
+/* ---- team.c: the threads that were asked for and those that ran -------------------------------
+ */
+
+/* The threads or processes that did the row's work. */
+int at_work(const struct lesson_figures *figures);
+
+/* Did fewer threads run than were asked for? */
+bool is_short_handed(const struct lesson_figures *figures);
+
+/* The workers as tables show them: "4", or "4*" where fewer ran; and, below the table, a line for
+ * each such number: "  * 4 workers   only 2 threads ran: OMP_THREAD_LIMIT allows no more". */
+const char *team_text(const struct lesson_figures *figures);
+void team_notes(struct lesson *lesson, const struct lesson_results *results);
+
+/* What allowed a team of no more than so many threads: "OMP_THREAD_LIMIT allows no more". */
+const char *team_limit_text(int threads);
 
 /* ---- report.c, why.c ------------------------------------------------------------------------- */
 

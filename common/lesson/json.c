@@ -126,6 +126,8 @@ static json_t *run_entry(const struct lesson *lesson, const char *workload,
         (json_int_t)figures->pool.bytes_copied, "tasks", (json_int_t)figures->tasks, "chunks",
         (json_int_t)figures->pool.chunks);
     json_object_update_new(entry, rest);
+    if (figures->mode == LESSON_THREADS || figures->mode == LESSON_GIL)
+        json_object_set_new(entry, "threads", json_integer(figures->threads));
     if (figures->roof > 0.0)
         json_object_set_new(entry, "roof_s", json_real(figures->roof));
     if (figures->timeline)

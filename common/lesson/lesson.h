@@ -132,6 +132,8 @@ struct lesson_run {
     void *work; /* the workload's */
     enum lesson_mode mode;
     int workers;        /* 1 when sequential */
+    int threads;        /* how many of them OpenMP really gave, in modes threads and gil; a function
+                         * whose threads are not OpenMP's says it here */
     struct pool *pool;  /* in mode processes, else NULL */
     struct gil *gil;    /* in mode gil, else NULL */
     size_t chunksize;   /* --chunksize, for pool_map */
@@ -237,7 +239,9 @@ struct lesson_timeline {
 /* One row of the table. Times in seconds. */
 struct lesson_figures {
     enum lesson_mode mode;
-    int workers;
+    int workers; /* as asked for */
+    int threads; /* of them: that really ran; fewer than workers in modes threads and gil where a
+                  * limit of OpenMP forbids more */
     enum lesson_transfer transfer; /* LESSON_COPY or LESSON_SHARED, in mode processes */
     double switch_interval;        /* in mode gil */
     char name[40]; /* as the table has it: "gil", "gil, 0.5 ms" if there are several intervals */
@@ -246,7 +250,7 @@ struct lesson_figures {
     double cpu_median;
     double cores_busy;  /* CPU / wall */
     double speedup;     /* sequential wall / wall, medians */
-    double efficiency;  /* speedup / workers */
+    double efficiency;  /* speedup / threads */
     bool matches;       /* the sequential result, to the last bit or within the tolerance */
     double startup;     /* of the pool; apart from wall */
     double device;      /* of lesson_device_wait: seconds that it computed, */

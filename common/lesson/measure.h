@@ -30,6 +30,7 @@ struct sample {
 struct configuration {
     enum lesson_mode mode;
     int workers;
+    int threads;                   /* that really run; 0: not looked at yet */
     enum lesson_transfer transfer; /* LESSON_SHARED: the arrays in shared memory */
     double switch_interval;        /* mode gil */
     struct pool *pool;             /* of mode processes, also of others with as many workers */
@@ -66,6 +67,9 @@ double clock_cost(void);
 
 /* Waits until the others have twice been found to use no CPU time, 50 ms at most. Have they? */
 bool settle(struct pool *pool);
+
+/* How many threads a region with num_threads(workers) really has. */
+int team_of(int workers);
 
 /* Where there is a core for each thread, puts each of a team on its own while it is measured; or
  * lets them go. OMP_PROC_BIND goes before. */

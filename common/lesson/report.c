@@ -19,7 +19,7 @@ static void print_row(struct lesson *lesson, const struct lesson_figures *figure
         start = colour(lesson, "\033[32m");
     if (*start)
         end = colour(lesson, "\033[0m");
-    lesson_print(lesson, "%-17s %7d %22s %8s %10.2f ", figures->name, figures->workers,
+    lesson_print(lesson, "%-17s %7s %22s %8s %10.2f ", figures->name, team_text(figures),
                  lesson_range_text(figures->wall_median, figures->wall_min, figures->wall_max),
                  lesson_time_text(figures->cpu_median), figures->cores_busy);
     lesson_print(lesson, "%s%6.*fx %8.0f %% %12s%s\n", start, figures->speedup < 0.095 ? 3 : 2,
@@ -150,7 +150,7 @@ static void print_hand_overs(struct lesson *lesson, const struct lesson_results 
     const char *before = "\n";
     for (size_t i = 0; i < results->count; i++) {
         const struct lesson_figures *figures = &results->figures[i];
-        if (figures->mode != LESSON_GIL || figures->workers == 1)
+        if (figures->mode != LESSON_GIL || at_work(figures) == 1)
             continue;
         lesson_print(lesson,
                      "%sgil, %d workers: the GIL went from thread to thread %llu time%s (%llu "
@@ -202,7 +202,7 @@ static void print_intervals(struct lesson *lesson, const struct lesson_results *
                  colour(lesson, "\033[0m"));
     for (size_t i = 0; i < results->count; i++) {
         const struct lesson_figures *figures = &results->figures[i];
-        if (figures->mode != LESSON_GIL || figures->workers == 1)
+        if (figures->mode != LESSON_GIL || at_work(figures) == 1)
             continue;
         print_intervals_of(lesson, figures, intervals);
         i += intervals - 1;
@@ -218,7 +218,7 @@ static void print_gil(struct lesson *lesson, const struct lesson_results *result
     const bool several = lesson->options.interval_count > 1;
     bool shared = false; /* by at least two threads */
     for (size_t i = 0; i < results->count; i++)
-        shared |= results->figures[i].mode == LESSON_GIL && results->figures[i].workers > 1;
+        shared |= results->figures[i].mode == LESSON_GIL && at_work(&results->figures[i]) > 1;
     if (shared && several)
         print_intervals(lesson, results);
     else if (shared)
@@ -230,6 +230,7 @@ void report_table(struct lesson *lesson, const struct lesson_workload *workload,
 {
     lesson_heading(lesson, workload->title ? workload->title : workload->name);
     print_rows(lesson, results);
+    team_notes(lesson, results);
     print_terms(lesson, results);
     if (workload->tolerance > 0.0)
         lesson_print(lesson, "  same result?  here: but for rounding, within %g\n",

@@ -81,9 +81,12 @@ void run_once(struct measurement *measurement, struct configuration *configurati
     if (!measurement->recorded)
         live_begin(lesson, measurement->workload, &run, expected > 0.0 ? expected : -1.0);
     const bool team = configuration->mode == LESSON_THREADS || configuration->mode == LESSON_GIL;
+    if (configuration->threads == 0)
+        configuration->threads = team ? team_of(run.workers) : run.workers;
+    const int bound = run.threads = configuration->threads;
     settle(run.pool);
     if (team)
-        bind_team(lesson, run.workers, true);
+        bind_team(lesson, bound, true);
     if (measurement->recorded)
         record_begin(lesson, run.workers);
 
@@ -98,7 +101,8 @@ void run_once(struct measurement *measurement, struct configuration *configurati
         lesson->restless = true;
     const double others = others_cpu(run.pool) - others_start;
     if (team)
-        bind_team(lesson, run.workers, false);
+        bind_team(lesson, bound, false);
+    configuration->threads = run.threads;
     const double wall = wall_end - wall_start;
     configuration->last_wall = wall;
     if (measurement->recorded) {
@@ -212,11 +216,13 @@ struct error lesson_try(struct lesson *lesson, enum lesson_mode mode, int worker
         run.pool = create_pool(lesson, NULL, workers);
     if (mode == LESSON_GIL)
         run.gil = create_gil(lesson, lesson->options.intervals[0]);
-    if (mode == LESSON_THREADS || mode == LESSON_GIL)
-        bind_team(lesson, workers, true);
+    const bool team = mode == LESSON_THREADS || mode == LESSON_GIL;
+    const int threads = run.threads = team ? team_of(workers) : workers;
+    if (team)
+        bind_team(lesson, threads, true);
     function(&run);
-    if (mode == LESSON_THREADS || mode == LESSON_GIL)
-        bind_team(lesson, workers, false);
+    if (team)
+        bind_team(lesson, threads, false);
     if (run.pool) {
         const struct pool_statistics after = pool_statistics(run.pool);
         add_counts(&of_run, &(struct pool_statistics){0}, &after);

@@ -42,6 +42,15 @@ static void say_speed(const struct reason *reason)
         fprintf(reason->text, "slower than sequential (%.*fx)", speedup < 0.095 ? 3 : 2, speedup);
 }
 
+/* Fewer threads than were asked for are the first reason, whatever else there is. */
+static void say_limit(const struct reason *reason)
+{
+    const int threads = at_work(reason->figures);
+    if (is_short_handed(reason->figures))
+        fprintf(reason->text, "; only %d of %d threads ran: %s", threads, reason->figures->workers,
+                team_limit_text(threads));
+}
+
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 /* Tasks that do not divide evenly: the longest queue decides. Says so and returns true if that
@@ -100,16 +109,17 @@ static void why_threads(const struct reason *reason)
 {
     const struct lesson_figures *figures = reason->figures;
     say_speed(reason);
-    if (figures->workers == 1)
+    say_limit(reason);
+    if (at_work(figures) == 1)
         fprintf(reason->text, "; one thread has one core, as sequential has%s",
                 figures->cores_busy < QUIET ? ", but did not get all of it: it waited, or other "
                                               "programs used it"
                                             : "");
     else if (figures->speedup < GOOD * reason->best)
         say_lost_time(reason);
-    else if (figures->workers > reason->cores)
+    else if (at_work(figures) > reason->cores)
         fprintf(reason->text, "; %d threads took turns on %d core%s (%.2f busy): more give no more",
-                figures->workers, reason->cores, plural(reason->cores), figures->cores_busy);
+                at_work(figures), reason->cores, plural(reason->cores), figures->cores_busy);
     else
         fprintf(reason->text, "; %.2f cores were busy%s", figures->cores_busy,
                 figures->cores_busy >= GOOD * reason->best ? ", nearly all that the threads can use"
@@ -121,7 +131,7 @@ static void why_threads(const struct reason *reason)
 /* Each thread took it once to begin, and again after each task. */
 bool gives_lock_back(const struct lesson_figures *figures)
 {
-    return figures->gil.acquired - figures->gil.forced >= figures->tasks + (size_t)figures->workers;
+    return figures->gil.acquired - figures->gil.forced >= figures->tasks + (size_t)at_work(figures);
 }
 
 static void why_gil(const struct reason *reason)
@@ -130,7 +140,8 @@ static void why_gil(const struct reason *reason)
     const double switch_interval = figures->switch_interval;
     const struct gil_statistics *gil = &figures->gil;
     say_speed(reason);
-    if (figures->workers == 1) {
+    say_limit(reason);
+    if (at_work(figures) == 1) {
         fprintf(reason->text, "; one thread has nobody to share the lock with");
         return;
     }
@@ -146,7 +157,7 @@ static void why_gil(const struct reason *reason)
     fprintf(reason->text, "; %.2f cores were busy", figures->cores_busy);
     if (reason->cores > 1 && figures->cores_busy <= ONE_CORE_BUSY)
         fprintf(reason->text, ": the lock let one of the %d threads compute at a time",
-                figures->workers);
+                at_work(figures));
     fprintf(reason->text, "; it went from thread to thread %llu time%s",
             (unsigned long long)gil->switches, plural((double)gil->switches));
     if (gil->forced > 0)
@@ -275,7 +286,7 @@ char *why_text(const struct lesson_figures *figures, const struct lesson_figures
                             .figures = figures,
                             .sequential = sequential,
                             .cores = cores,
-                            .best = figures->workers < cores ? figures->workers : cores};
+                            .best = at_work(figures) < cores ? at_work(figures) : cores};
     if (!reason.text)
         return NULL;
     reason.overhead = figures->wall_median - sequential->wall_median / reason.best;

@@ -89,7 +89,7 @@ function machinePairs(chapter) {
 const TERMS = [['wall', 'time on the clock; a pool’s start-up is apart'],
   ['CPU', 'computing time of all threads and processes, added up'],
   ['cores busy', 'CPU / wall: how many cores computed at the same time, on average'],
-  ['speedup', 'wall of sequential / wall'], ['efficiency', 'speedup / workers'],
+  ['speedup', 'wall of sequential / wall'], ['efficiency', 'speedup / workers, or threads that really ran'],
   ['start-up', 'starting the workers, once for all runs'],
   ['same result?', 'every run gave the sequential result, to the last bit or as near as the chapter says'],
   ['send, receive', 'copying arguments to the workers and results back; copied says how much'],
@@ -116,11 +116,16 @@ function resultCell(run) {
   return run.matches_sequential ? 'yes' : make('span', {class: 'bad'}, 'NO');
 }
 
+/* Fewer threads than were asked for may have run. */
+function workersText(run) {
+  return run.threads < run.workers ? `${run.workers} (${run.threads} ran)` : String(run.workers);
+}
+
 function figuresTable(title, runs) {
   const best = Math.max(...runs.map(run => run.speedup));
   return makeTable(`Wall: median of ${plural(runs[0].repeats, 'run')} [fastest – slowest]`,
     ['mode', 'workers', 'wall', 'CPU', 'cores busy', 'speedup', 'efficiency', 'start-up', 'same result?'],
-    runs.map(run => [runName(run), String(run.workers),
+    runs.map(run => [runName(run), workersText(run),
       rangeText(run.wall_s), timeText(run.cpu_s.median), run.cores_busy.toFixed(2), speedupCell(run, best),
       `${(100 * run.efficiency).toFixed(0)} %`, run.mode === 'processes' ? timeText(run.startup_s) : '–',
       resultCell(run)]), `Figures of ${title}`);

@@ -1,10 +1,12 @@
 /* fake_prescott.c - for LD_PRELOAD: an OpenBLAS that does not know the processor.
  *
- * It says "Prescott" unless OPENBLAS_CORETYPE is set, and then that name. The environment can make
- * the kernels of one core type bad: FAKE_SKYLAKEX or FAKE_HASWELL is "wrong", "crash" or "hang".
+ * It says "Prescott" unless OPENBLAS_CORETYPE is set to a name that it knows, and then that name.
+ * The environment can make the kernels of one core type bad: FAKE_SKYLAKEX, FAKE_HASWELL or
+ * FAKE_CORE2 is "wrong", "crash", "hang" or "illegal", as on a processor without the instructions.
  */
 #include <cblas.h>
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -42,12 +44,15 @@ void cblas_sgemm(OPENBLAS_CONST enum CBLAS_ORDER Order, OPENBLAS_CONST enum CBLA
     const char *core = core_name();
     const char *fault = strcmp(core, "SkylakeX") == 0  ? getenv("FAKE_SKYLAKEX")
                         : strcmp(core, "Haswell") == 0 ? getenv("FAKE_HASWELL")
+                        : strcmp(core, "Core2") == 0   ? getenv("FAKE_CORE2")
                                                        : NULL;
     sgemm_function *real = NULL;
     void *address = dlsym(RTLD_NEXT, "cblas_sgemm");
     memcpy(&real, &address, sizeof address); /* ISO C has no cast from object to function */
     if (!real || (fault && strcmp(fault, "crash") == 0))
         abort();
+    if (fault && strcmp(fault, "illegal") == 0)
+        raise(SIGILL);
     while (fault && strcmp(fault, "hang") == 0)
         pause();
     real(Order, TransA, TransB, M, N, K, alpha, A, lda, B, ldb, beta, C, ldc);

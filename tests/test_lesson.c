@@ -430,6 +430,12 @@ START_TEST(reasons_follow_from_the_figures)
     expect_why(&f, 2, "slower than sequential (0.080x)", NULL);
     f = figures_of(LESSON_THREADS, 8, 0.51, 1.0, 1.0);
     expect_why(&f, 2, "8 threads took turns on 2 cores", NULL);
+    f = figures_of(LESSON_THREADS, 8, 1.0, 1.0, 1.0);
+    f.threads = 1; /* a limit allowed no more */
+    expect_why(&f, 8, "only 1 of 8 threads ran", "other programs");
+    f = figures_of(LESSON_GIL, 8, 1.0, 1.0, 1.0);
+    f.threads = 1;
+    expect_why(&f, 8, "only 1 of 8 threads ran", "one of the 8");
     f = figures_of(LESSON_THREADS, 4, 0.5, 1.0, 1.0);
     f.tasks = 2;
     expect_why(&f, 4, "only 2 tasks to share", NULL);
@@ -1311,6 +1317,28 @@ START_TEST(generic_kernels_are_replaced_if_better_ones_are_right)
 }
 END_TEST
 
+START_TEST(kernels_that_were_asked_for_are_tried)
+{
+    const struct cpu_features features = cpu_features();
+    if (SANITIZED) {
+        fprintf(stderr, "SKIPPED: the trial of kernels (a sanitizer does not let LD_PRELOAD in)\n");
+        return;
+    }
+    const char *best = features.avx512 ? "SkylakeX" : features.avx2_fma ? "Haswell" : "Prescott";
+    expect_core("OPENBLAS_CORETYPE=Core2 FAKE_CORE2=illegal", best, "kernels crashed when");
+    expect_core("OPENBLAS_CORETYPE=core2 FAKE_CORE2=wrong", best, "gave wrong products");
+    if (features.avx2_fma) { /* both decisions are told */
+        expect_core("OPENBLAS_CORETYPE=Core2 FAKE_CORE2=crash", best, "slow Prescott kernels");
+        expect_core("OPENBLAS_CORETYPE=", best, "slow Prescott kernels"); /* empty: not set */
+    }
+    expect_core("OPENBLAS_CORETYPE=Nonsense", "Prescott", "Nonsense, which OpenBLAS did not take");
+    struct outcome *outcome = shell("OPENBLAS_CORETYPE=Core2 FAKE_CORE2=illegal LD_PRELOAD=$F "
+                                    "$P -r 1 --start-method spawn --quiet");
+    ck_assert_msg(outcome->status == 0 && !*outcome->errors, "%d %s", outcome->status,
+                  outcome->errors);
+}
+END_TEST
+
 /* ---- Main ------------------------------------------------------------------------------------ */
 
 static Suite *lesson_suite(void)
@@ -1358,6 +1386,7 @@ static Suite *lesson_suite(void)
     tcase_add_test(programs, the_instruction_set_can_be_chosen);
     tcase_add_test(programs, an_unknown_instruction_set_is_an_error);
     tcase_add_test(programs, generic_kernels_are_replaced_if_better_ones_are_right);
+    tcase_add_test(programs, kernels_that_were_asked_for_are_tried);
     tcase_set_timeout(programs, 100);
     suite_add_tcase(suite, functions);
     suite_add_tcase(suite, programs);

@@ -278,7 +278,7 @@ void live_begin(struct lesson *lesson, const struct lesson_workload *workload,
     const size_t tasks = workload->tasks ? *workload->tasks : 0;
     if (!lesson->progress || !worth_watching(run, tasks, expected))
         return;
-    live.rows = run->workers;
+    live.rows = run->threads;
     live.tasks = tasks;
     live.pool = run->pool;
     memset(live.earlier, 0, (size_t)run->workers * sizeof *live.earlier);

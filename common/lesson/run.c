@@ -88,7 +88,7 @@ void run_once(struct measurement *measurement, struct configuration *configurati
     if (team)
         bind_team(lesson, bound, true);
     if (measurement->recorded)
-        record_begin(lesson, run.workers);
+        record_begin(lesson, bound);
 
     const double others_start = others_cpu(run.pool);
     const double own_start = own_cpu(), wall_start = wall_clock();
@@ -107,8 +107,7 @@ void run_once(struct measurement *measurement, struct configuration *configurati
     configuration->last_wall = wall;
     if (measurement->recorded) {
         record_free(configuration->timeline);
-        configuration->timeline =
-            record_take(lesson, configuration->mode, run.workers, wall_start, wall);
+        configuration->timeline = record_take(lesson, configuration->mode, bound, wall_start, wall);
     }
     const double cpu = fmax(0.0, own_end - own_start - clock_cost()) + fmax(0.0, others);
 

@@ -20,40 +20,45 @@
 #include "common/kernels/kernels.h"
 #include "common/lesson/lesson.h"
 
-struct work {
-    size_t light_tasks, matrices, order;
-    bool heavy;                     /* what is done with each matrix */
-    int64_t *numbers, *incremented; /* [light_tasks] */
-    float *x;                       /* [matrices][order][order] */
-    double *sums;                   /* [matrices] */
+struct numbers {
+    size_t count;
+    int64_t *x, *incremented; /* [count] */
+};
+
+struct matrices {
+    size_t count, order;
+    double (*compute)(const float *matrix, size_t order); /* light or heavy, */
+    pool_function *task;                                  /* and the same for the pool */
+    float *x;                                             /* [count][order][order] */
+    double *results;                                      /* [count] */
 };
 
 /* ---- Very light: x + 1 --------------------------------------------------------------------- */
 
 static void add_sequential(struct lesson_run *run)
 {
-    struct work *work = run->work;
-    for (size_t i = 0; i < work->light_tasks; i++)
-        work->incremented[i] = work->numbers[i] + 1;
+    struct numbers *work = run->work;
+    for (size_t i = 0; i < work->count; i++)
+        work->incremented[i] = work->x[i] + 1;
 }
 
 static void add_threads(struct lesson_run *run)
 {
-    struct work *work = run->work;
+    struct numbers *work = run->work;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
-    for (size_t i = 0; i < work->light_tasks; i++)
-        work->incremented[i] = work->numbers[i] + 1;
+    for (size_t i = 0; i < work->count; i++)
+        work->incremented[i] = work->x[i] + 1;
 }
 
 static void add_under_gil(struct lesson_run *run)
 {
-    struct work *work = run->work;
+    struct numbers *work = run->work;
 #pragma omp parallel num_threads(run->workers)
     {
         gil_acquire(run->gil);
 #pragma omp for schedule(runtime) nowait
-        for (size_t i = 0; i < work->light_tasks; i++) {
-            work->incremented[i] = work->numbers[i] + 1;
+        for (size_t i = 0; i < work->count; i++) {
+            work->incremented[i] = work->x[i] + 1;
             gil_checkpoint(run->gil);
         }
         gil_release(run->gil);
@@ -70,47 +75,42 @@ POOL_TASK(add_task);
 
 static void add_processes(struct lesson_run *run)
 {
-    struct work *work = run->work;
-    pool_map(run->pool, add_task, work->numbers, sizeof *work->numbers, work->incremented,
-             sizeof *work->incremented, work->light_tasks, run->chunksize, &run->error);
-}
-
-static void make_numbers(struct lesson *lesson, void *context)
-{
-    struct work *work = context;
-    lesson_input(lesson, &work->numbers, work->light_tasks, sizeof *work->numbers);
-    lesson_result(lesson, &work->incremented, NPY_INT64, work->light_tasks, 1);
-    for (size_t i = 0; i < work->light_tasks; i++)
-        work->numbers[i] = (int64_t)i;
+    struct numbers *work = run->work;
+    pool_map(run->pool, add_task, work->x, sizeof *work->x, work->incremented,
+             sizeof *work->incremented, work->count, run->chunksize, &run->error);
 }
 
 /* ---- Light and heavy: one number from each matrix ------------------------------------------ */
 
-static double matrix_work(const float *x, size_t order, bool heavy)
+static double light(const float *matrix, size_t order)
 {
-    if (!heavy)
-        return sum(x, order * order);
+    return sum(matrix, order * order);
+}
+
+/* The sum of the product of a matrix with its transpose */
+static double heavy(const float *matrix, size_t order)
+{
     float *product = lesson_scratch(order * order * sizeof *product);
-    return product_sum(product, x, order);
+    return product_sum(product, matrix, order);
 }
 
 static void matrices_sequential(struct lesson_run *run)
 {
-    struct work *work = run->work;
-    const size_t n = work->order;
-    for (size_t i = 0; i < work->matrices; i++) {
-        work->sums[i] = matrix_work(work->x + i * n * n, n, work->heavy);
+    struct matrices *work = run->work;
+    const size_t size = work->order * work->order;
+    for (size_t i = 0; i < work->count; i++) {
+        work->results[i] = work->compute(work->x + i * size, work->order);
         lesson_task_done(run, i); /* for --timeline */
     }
 }
 
 static void matrices_threads(struct lesson_run *run)
 {
-    struct work *work = run->work;
-    const size_t n = work->order;
+    struct matrices *work = run->work;
+    const size_t size = work->order * work->order;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
-    for (size_t i = 0; i < work->matrices; i++) {
-        work->sums[i] = matrix_work(work->x + i * n * n, n, work->heavy);
+    for (size_t i = 0; i < work->count; i++) {
+        work->results[i] = work->compute(work->x + i * size, work->order);
         lesson_task_done(run, i);
     }
 }
@@ -118,15 +118,15 @@ static void matrices_threads(struct lesson_run *run)
 /* NumPy's kernels touch no Python object, so they give the GIL back while they compute. */
 static void matrices_under_gil(struct lesson_run *run)
 {
-    struct work *work = run->work;
-    const size_t n = work->order;
+    struct matrices *work = run->work;
+    const size_t size = work->order * work->order;
 #pragma omp parallel num_threads(run->workers)
     {
         gil_acquire(run->gil);
 #pragma omp for schedule(runtime) nowait
-        for (size_t i = 0; i < work->matrices; i++) {
+        for (size_t i = 0; i < work->count; i++) {
             gil_release(run->gil);
-            work->sums[i] = matrix_work(work->x + i * n * n, n, work->heavy);
+            work->results[i] = work->compute(work->x + i * size, work->order);
             gil_acquire(run->gil);
             lesson_task_done(run, i);
         }
@@ -134,97 +134,139 @@ static void matrices_under_gil(struct lesson_run *run)
     }
 }
 
-static int matrix_task(const void *const *arguments, void *result, struct pool_task *task)
+static int light_task(const void *const *arguments, void *result, struct pool_task *task)
 {
     (void)task;
-    *(double *)result =
-        matrix_work(arguments[0], *(const size_t *)arguments[1], *(const bool *)arguments[2]);
+    *(double *)result = light(arguments[0], *(const size_t *)arguments[1]);
     return 0;
 }
-POOL_TASK(matrix_task);
+POOL_TASK(light_task);
+
+static int heavy_task(const void *const *arguments, void *result, struct pool_task *task)
+{
+    (void)task;
+    *(double *)result = heavy(arguments[0], *(const size_t *)arguments[1]);
+    return 0;
+}
+POOL_TASK(heavy_task);
 
 static void matrices_processes(struct lesson_run *run)
 {
-    struct work *work = run->work;
+    struct matrices *work = run->work;
     const struct pool_column columns[] = {
         {.data = work->x, .size = work->order * work->order * sizeof *work->x},
         {.data = &work->order, .size = sizeof work->order, .constant = true},
-        {.data = &work->heavy, .size = sizeof work->heavy, .constant = true},
     };
-    const struct pool_results results = {.data = work->sums, .size = sizeof *work->sums};
-    pool_starmap(run->pool, matrix_task, columns, 3, &results, work->matrices, run->chunksize,
+    const struct pool_results results = {.data = work->results, .size = sizeof *work->results};
+    pool_starmap(run->pool, work->task, columns, 2, &results, work->count, run->chunksize,
                  &run->error);
+}
+
+/* ---- What is measured ---------------------------------------------------------------------- */
+
+static void make_numbers(struct lesson *lesson, void *context)
+{
+    struct numbers *work = context;
+    lesson_input(lesson, &work->x, work->count, sizeof *work->x);
+    lesson_result(lesson, &work->incremented, NPY_INT64, work->count, 1);
+    for (size_t i = 0; i < work->count; i++)
+        work->x[i] = (int64_t)i;
 }
 
 static void make_matrices(struct lesson *lesson, void *context)
 {
-    struct work *work = context;
-    const size_t n = work->matrices * work->order * work->order;
+    struct matrices *work = context;
+    const size_t size = work->order * work->order;
     struct random_state random;
-    lesson_input(lesson, &work->x, n, sizeof *work->x);
-    lesson_result(lesson, &work->sums, NPY_FLOAT64, work->matrices, 1);
+    lesson_input(lesson, &work->x, work->count, size * sizeof *work->x);
+    lesson_result(lesson, &work->results, NPY_FLOAT64, work->count, 1);
     random_seed(&random, lesson_seed(lesson));
-    random_normal_float(&random, work->x, n);
+    random_normal_float(&random, work->x, work->count * size);
+}
+
+static struct lesson_workload of_matrices(const char *name, const char *title,
+                                          struct matrices *work)
+{
+    return (struct lesson_workload){
+        .name = name,
+        .title = title,
+        .work = work,
+        .prepare = make_matrices,
+        .run = {matrices_sequential, matrices_threads, matrices_under_gil, matrices_processes},
+        .tasks = &work->count,
+        .transfer = LESSON_BOTH,
+    };
+}
+
+static void measure_numbers(struct lesson *lesson, struct numbers *numbers)
+{
+    const struct lesson_workload very_light = {
+        .name = "very_light",
+        .title = "very light: x + 1",
+        .work = numbers,
+        .prepare = make_numbers,
+        .run = {add_sequential, add_threads, add_under_gil, add_processes},
+        .tasks = &numbers->count,
+        .transfer = LESSON_BOTH,
+    };
+    lesson_measure(lesson, &very_light);
+    lesson_save(lesson, "very_light.npy", NPY_INT64, 1, &numbers->count, numbers->incremented);
+}
+
+static void measure_matrices(struct lesson *lesson, struct matrices *products)
+{
+    struct lesson_workload growing = of_matrices("heavy", NULL, products);
+    growing.grow = &products->count;
+    lesson_grow(lesson, &growing); /* --seconds: as many matrices as suit the heavy task */
+
+    struct matrices sums = *products;
+    sums.compute = light;
+    sums.task = light_task;
+    const struct lesson_workload of_sums =
+        of_matrices("light", "light: the sum of a matrix", &sums);
+    lesson_measure(lesson, &of_sums);
+    lesson_save(lesson, "light.npy", NPY_FLOAT64, 1, &sums.count, sums.results);
+
+    const struct lesson_workload of_products =
+        of_matrices("heavy", "heavy: the sum of x times its transpose, by BLAS", products);
+    lesson_measure(lesson, &of_products);
+    lesson_save(lesson, "matrices.npy", NPY_FLOAT32, 3,
+                (size_t[]){products->count, products->order, products->order}, products->x);
+    lesson_save(lesson, "heavy.npy", NPY_FLOAT64, 1, &products->count, products->results);
+}
+
+static void vary_the_weight(struct lesson *lesson, struct matrices *products)
+{
+    const struct lesson_workload by_order = of_matrices(
+        "break_even", "The heavy task with matrices of growing order: from where does it pay?",
+        products);
+    lesson_sweep(lesson, &by_order, "order", &products->order, 4, 256);
+}
+
+static void add_blas_threads(struct lesson *lesson, struct matrices *products)
+{
+    struct lesson_workload by_threads = of_matrices(
+        "blas_threads", "The heavy task: worker processes x BLAS threads in each", products);
+    by_threads.tolerance = 1e-5; /* with more threads BLAS may add in another order */
+    lesson_blas_threads(lesson, &by_threads);
 }
 
 int main(int argc, char **argv)
 {
-    struct work work = {.light_tasks = 10000, .matrices = 100, .order = 200};
+    struct numbers numbers = {.count = 10000};
+    struct matrices matrices = {.count = 100, .order = 200, .compute = heavy, .task = heavy_task};
     const struct lesson_option options[] = {
-        {"light-tasks", "N", "numbers for x + 1", LESSON_COUNT, &work.light_tasks, 1, 1 << 30},
-        {"matrices", "N", "matrices for sum and product", LESSON_COUNT, &work.matrices, 1, 1 << 24},
-        {"order", "N", "rows and columns of each", LESSON_COUNT, &work.order, 1, 1 << 14},
+        {"light-tasks", "N", "numbers for x + 1", LESSON_COUNT, &numbers.count, 1, 1 << 30},
+        {"matrices", "N", "matrices for sum and product", LESSON_COUNT, &matrices.count, 1,
+         1 << 24},
+        {"order", "N", "rows and columns of each", LESSON_COUNT, &matrices.order, 1, 1 << 14},
         {0}};
     const struct lesson_chapter chapter = {"03_transfer_cost", "The cost of sending data", options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    lesson_uses_blas(lesson);
-    struct work few = work; /* the sizes as asked for, whatever --seconds makes of the others */
-    struct lesson_workload numbers = {
-        .name = "very_light",
-        .title = "very light: x + 1",
-        .work = &work,
-        .prepare = make_numbers,
-        .run = {add_sequential, add_threads, add_under_gil, add_processes},
-        .tasks = &work.light_tasks,
-        .transfer = LESSON_BOTH,
-    };
-    lesson_measure(lesson, &numbers);
-    lesson_save(lesson, "very_light.npy", NPY_INT64, 1, &work.light_tasks, work.incremented);
-    struct lesson_workload matrices = {
-        .name = "light",
-        .title = "light: the sum of a matrix",
-        .work = &work,
-        .prepare = make_matrices,
-        .run = {matrices_sequential, matrices_threads, matrices_under_gil, matrices_processes},
-        .tasks = &work.matrices,
-        .grow = &work.matrices,
-        .transfer = LESSON_BOTH,
-    };
-    work.heavy = true;
-    lesson_grow(lesson, &matrices); /* --seconds: as many matrices as suit the heavy task */
-    work.heavy = false;
-    matrices.grow = NULL;
-    lesson_measure(lesson, &matrices);
-    lesson_save(lesson, "light.npy", NPY_FLOAT64, 1, &work.matrices, work.sums);
-
-    work.heavy = true;
-    matrices.name = "heavy";
-    matrices.title = "heavy: the sum of x times its transpose, by BLAS";
-    lesson_measure(lesson, &matrices);
-    lesson_save(lesson, "matrices.npy", NPY_FLOAT32, 3,
-                (size_t[]){work.matrices, work.order, work.order}, work.x);
-    lesson_save(lesson, "heavy.npy", NPY_FLOAT64, 1, &work.matrices, work.sums);
-
-    few.heavy = true;
-    matrices.work = &few;
-    matrices.tasks = &few.matrices;
-    matrices.name = "break_even";
-    matrices.title = "The heavy task with matrices of growing order: from where does it pay?";
-    lesson_sweep(lesson, &matrices, "order", &few.order, 4, 256);
-
-    matrices.name = "blas_threads";
-    matrices.title = "The heavy task: worker processes x BLAS threads in each";
-    matrices.tolerance = 1e-5; /* with more threads BLAS may add in another order */
-    lesson_blas_threads(lesson, &matrices);
+    struct matrices few = matrices; /* as asked for, whatever --seconds makes of the others */
+    measure_numbers(lesson, &numbers);
+    measure_matrices(lesson, &matrices);
+    vary_the_weight(lesson, &few);
+    add_blas_threads(lesson, &few);
     return lesson_end(lesson);
 }

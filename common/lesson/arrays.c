@@ -27,6 +27,18 @@ void arrays_free_all(struct lesson *lesson)
     }
 }
 
+void lesson_release(struct lesson *lesson, const void *work)
+{
+    for (struct array_set **at = &lesson->sets; *at; at = &(*at)->next)
+        if ((*at)->work == work) {
+            struct array_set *set = *at;
+            *at = set->next;
+            free_arrays(set);
+            free(set);
+            return;
+        }
+}
+
 struct array_set *arrays_prepare(struct lesson *lesson, const struct lesson_workload *workload)
 {
     struct array_set *set = lesson->sets;

@@ -104,6 +104,9 @@ void lesson_input(struct lesson *lesson, void *pointer, size_t count, size_t siz
 void lesson_result(struct lesson *lesson, void *pointer, enum npy_type type, size_t count,
                    size_t width);
 
+/* Frees the arrays of a work that is not needed any more, before lesson_end does. */
+void lesson_release(struct lesson *lesson, const void *work);
+
 /* Ends the program as if an array of so many bytes did not fit: for a workload that is prepared
  * late, before anything is printed. */
 void lesson_require(struct lesson *lesson, double bytes);

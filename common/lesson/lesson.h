@@ -134,12 +134,13 @@ void lesson_device_wait(struct lesson_run *run, double seconds);
 struct lesson_run {
     void *work; /* the workload's */
     enum lesson_mode mode;
-    int workers;        /* 1 when sequential */
-    int threads;        /* how many of them OpenMP really gave, in modes threads and gil; a function
-                         * whose threads are not OpenMP's says it here */
-    struct pool *pool;  /* in mode processes, else NULL */
-    struct gil *gil;    /* in mode gil, else NULL */
-    size_t chunksize;   /* --chunksize, for pool_map */
+    int workers;       /* 1 when sequential */
+    int threads;       /* how many of them OpenMP really gave, in modes threads and gil; a function
+                        * whose threads are not OpenMP's says it here */
+    struct pool *pool; /* in mode processes, else NULL */
+    struct gil *gil;   /* in mode gil, else NULL */
+    size_t chunksize;  /* --chunksize, for pool_map */
+    enum lesson_transfer transfer; /* in mode processes: LESSON_COPY or LESSON_SHARED */
     bool roof;          /* do the least that can be done with the same memory: see the workload's */
     struct error error; /* pool_map's; anything but ERROR_NONE ends the program */
     double device;      /* seconds that the run's device has computed */

@@ -179,7 +179,8 @@ int main(int argc, char **argv)
         {"kill-worker", NULL, "kill a worker", LESSON_FLAG, &kill_workers, 0, 0},
         {"ladder", NULL, "climb a ladder", LESSON_FLAG, &ladder, 0, 0},
         {0}};
-    const struct lesson_chapter chapter = {"00_lesson_probe", "A probe of the lesson", options};
+    const struct lesson_chapter chapter = {
+        .name = "00_lesson_probe", .title = "A probe of the lesson", .options = options};
     struct lesson *lesson = the_lesson = lesson_begin(argc, argv, &chapter);
     const struct lesson_workload workload = {
         .name = "cubes",

@@ -974,7 +974,7 @@ START_TEST(the_notebook_gets_the_options_that_it_has)
         {"augment", NULL, "", LESSON_FLAG, &yes, 0, 0},
         {"drop", NULL, "", LESSON_FLAG, &no, 0, 0},
         {0}};
-    const struct lesson_chapter chapter = {"chapter", "title", options};
+    const struct lesson_chapter chapter = {.name = "chapter", .title = "title", .options = options};
     int workers[] = {1, 4};
     struct lesson lesson = {
         .chapter = &chapter,

@@ -209,8 +209,8 @@ int main(int argc, char **argv)
         {"tasks", "N", "numbers to compute with", LESSON_COUNT, &work.tasks, 1, 1 << 28},
         {"iterations", "N", "turns of each loop", LESSON_COUNT, &work.iterations, 1, 1 << 30},
         {0}};
-    const struct lesson_chapter chapter = {"01_pool_map", "Pool.map: one task, many numbers",
-                                           options};
+    const struct lesson_chapter chapter = {
+        .name = "01_pool_map", .title = "Pool.map: one task, many numbers", .options = options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
 
     struct lesson_workload loop = {

@@ -193,8 +193,9 @@ int main(int argc, char **argv)
         {"multiplier", "N", "the second argument", LESSON_INTEGER, &work.multiplier, 0, 0},
         {"offset", "N", "the third argument", LESSON_INTEGER, &work.offset, 0, 0},
         {0}};
-    const struct lesson_chapter chapter = {"02_pool_starmap",
-                                           "Pool.starmap: several arguments per task", options};
+    const struct lesson_chapter chapter = {.name = "02_pool_starmap",
+                                           .title = "Pool.starmap: several arguments per task",
+                                           .options = options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
 
     struct lesson_workload columns = {

@@ -261,7 +261,10 @@ int main(int argc, char **argv)
          1 << 24},
         {"order", "N", "rows and columns of each", LESSON_COUNT, &matrices.order, 1, 1 << 14},
         {0}};
-    const struct lesson_chapter chapter = {"03_transfer_cost", "The cost of sending data", options};
+    const struct lesson_chapter chapter = {.name = "03_transfer_cost",
+                                           .title = "The cost of sending data",
+                                           .options = options,
+                                           .blas = true};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
     struct matrices few = matrices; /* as asked for, whatever --seconds makes of the others */
     measure_numbers(lesson, &numbers);

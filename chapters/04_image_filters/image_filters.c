@@ -211,8 +211,9 @@ int main(int argc, char **argv)
         {"input", "PATH...", "PNG and JPEG files and folders", LESSON_PATHS, &input, 0, 0},
         {"output", "DIR", "write the edges of --input there", LESSON_PATH, &output, 0, 0},
         {0}};
-    const struct lesson_chapter chapter = {"04_image_filters",
-                                           "Many pictures: normalise, blur, find edges", options};
+    const struct lesson_chapter chapter = {.name = "04_image_filters",
+                                           .title = "Many pictures: normalise, blur, find edges",
+                                           .options = options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
     struct error error;
     if (output && input.count == 0)

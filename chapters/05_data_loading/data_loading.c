@@ -293,7 +293,8 @@ int main(int argc, char **argv)
         {"drop-last", NULL, "no batch that is not full", LESSON_FLAG, &work.drop_last, 0, 0},
         {"augment", NULL, "move, mirror, add noise", LESSON_FLAG, &work.augment, 0, 0},
         {0}};
-    const struct lesson_chapter chapter = {"05_data_loading", "Loading data for training", options};
+    const struct lesson_chapter chapter = {
+        .name = "05_data_loading", .title = "Loading data for training", .options = options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
     if (work.batch_size > work.samples)
         lesson_usage(lesson, "--batch-size %zu: more than all --samples", work.batch_size);

@@ -230,9 +230,9 @@ int main(int argc, char **argv)
         {"conv", "naive|einsum|im2col|direct", "how to convolve (default: direct)", LESSON_CHOICE,
          &work.network.model.version, 0, 0},
         {0}};
-    const struct lesson_chapter chapter = {"06_inference", "A neural network", options};
+    const struct lesson_chapter chapter = {
+        .name = "06_inference", .title = "A neural network", .options = options, .blas = true};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    lesson_uses_blas(lesson);
     const size_t asked = work.images;
     struct lesson_workload ways[WAYS];
     grow(lesson, &work);

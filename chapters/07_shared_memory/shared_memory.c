@@ -219,7 +219,8 @@ int main(int argc, char **argv)
     struct work work = {.shape = {1000, 100, 100}, .task = row_task};
     const struct lesson_option options[] = {
         {"shape", "DxHxW", "rows, and sides of each", LESSON_SHAPE3, work.shape, 1, 1 << 30}, {0}};
-    const struct lesson_chapter chapter = {"07_shared_memory", "Copied or shared", options};
+    const struct lesson_chapter chapter = {
+        .name = "07_shared_memory", .title = "Copied or shared", .options = options};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
     struct lesson_workload workload = {
         .name = "sum_of_squares",

@@ -216,10 +216,11 @@ int main(int argc, char **argv)
         {"side", "N", "of each image", LESSON_COUNT, &sizes[IMAGE], IMAGE_MIN_SIZE, 1 << 14},
         {"order", "N", "of each matrix", LESSON_COUNT, &sizes[MATRIX], 1, 1 << 14},
         {0}};
-    const struct lesson_chapter chapter = {"08_when_to_parallelise",
-                                           "When to parallelise: three questions", options};
+    const struct lesson_chapter chapter = {.name = "08_when_to_parallelise",
+                                           .title = "When to parallelise: three questions",
+                                           .options = options,
+                                           .blas = true};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    lesson_uses_blas(lesson);
     const bool answered = answers[0] >= 0 || answers[1] >= 0 || answers[2] >= 0;
     bool sized = false;
     for (size_t i = 0; options[i].name; i++)

@@ -156,10 +156,11 @@ int main(int argc, char **argv)
          LESSON_COUNT, &python_images, 0, 1 << 24},
         {0}};
     const struct lesson_chapter chapter = {
-        "09_final_benchmark", "Three workloads in four ways, and a ladder of improvements",
-        options};
+        .name = "09_final_benchmark",
+        .title = "Three workloads in four ways, and a ladder of improvements",
+        .options = options,
+        .blas = true};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    lesson_uses_blas(lesson);
     if (python_images > 0)
         lesson_notebook_check(lesson);
     const size_t on_the_ladder = ladder_images(&images); /* before --seconds makes them more */

@@ -153,7 +153,7 @@ struct machine {
     int openmp_threads; /* a team of 2 really got this many */
     char blas[64];      /* "OpenBLAS 0.3.21", or another that was put before it */
     const char *core;   /* OpenBLAS's kernels; "": it is another */
-    int blas_threads;   /* lesson_uses_blas has seen them; 0: it does not say */
+    int blas_threads;   /* machine_look_at_blas has seen them; 0: it does not say */
 };
 
 /* Before there are threads and processes: what FORKJOIN_ISA says, or else the best. Ends the
@@ -162,6 +162,10 @@ void machine_choose_isa(struct lesson *lesson);
 
 /* After pool_startup, because it enters an OpenMP region. */
 void machine_inspect(struct machine *machine);
+
+/* After the options, where tasks call BLAS: how many threads a product has, and is there address
+ * space for its buffers? Ends the program if not. */
+void machine_look_at_blas(struct lesson *lesson);
 
 /* Prints the banner if it is due. */
 void machine_banner(struct lesson *lesson);

@@ -56,6 +56,8 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     omp_set_dynamic(0);
     machine_inspect(&lesson.machine);
     options_parse(&lesson, argc, argv);
+    if (chapter->blas)
+        machine_look_at_blas(&lesson);
     if (lesson.options.schedule || !getenv("OMP_SCHEDULE")) /* --schedule, OMP_SCHEDULE, static */
         omp_set_schedule(lesson.options.schedule ? (omp_sched_t)lesson.options.schedule
                                                  : omp_sched_static,

@@ -61,16 +61,13 @@ struct lesson_chapter {
     const char *name;  /* "01_pool_map" */
     const char *title; /* one line for --help and the banner */
     const struct lesson_option *options;
+    bool blas; /* its tasks call BLAS: does it keep to one thread, and find address space? */
 };
 
 /* The first statement of main. Chooses the instruction set of the kernels that FORKJOIN_ISA names,
  * in workers as well, starts the pool's helper process (before the program has threads of its own)
  * and reads the command line. Never returns NULL. */
 struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *chapter);
-
-/* Next, where tasks call BLAS: sees that it keeps to one thread, and that it finds address space.
- */
-void lesson_uses_blas(struct lesson *lesson);
 
 /* The last statement: `return lesson_end(lesson)`. With --python it runs the chapter's notebook.py,
  * with the sizes as they are then in the chapter's options, and compares its arrays with those that

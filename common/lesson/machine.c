@@ -84,9 +84,10 @@ void machine_inspect(struct machine *machine)
 
 /* ---- BLAS ------------------------------------------------------------------------------------ */
 
-#define BLAS_BUFFER ((size_t)128 << 20) /* OpenBLAS maps one for each thread that is in a product  \
-                                         */
-#define ORDER 128                       /* enough work for BLAS to share it out, if it does */
+#define BLAS_BUFFER                                                                                \
+    ((size_t)128 << 20) /* OpenBLAS maps one for each thread that is in a product                  \
+                         */
+#define ORDER 128       /* enough work for BLAS to share it out, if it does */
 
 /* A buffer that finds no room is asked for again and again, for ever: so the room is looked for
  * before. */
@@ -105,7 +106,7 @@ static void require_room_for_blas(struct lesson *lesson)
                    (double)(BLAS_BUFFER * (most + 1)) / 1e6);
 }
 
-void lesson_uses_blas(struct lesson *lesson)
+void machine_look_at_blas(struct lesson *lesson)
 {
     static float a[ORDER * ORDER], product[ORDER * ORDER];
     require_room_for_blas(lesson);

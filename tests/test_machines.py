@@ -30,7 +30,7 @@ SMALL = {
 def run(program, *options, limit=LIMIT, **environment):
     """A program with two workers, unless the options say otherwise."""
     return subprocess.run(["timeout", str(limit), program, *options],
-                          env={**os.environ, "OMP_NUM_THREADS": "2", **environment}, stdin=subprocess.DEVNULL,
+                          env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, check=False)
 
 
@@ -175,6 +175,26 @@ class Processors(Machines):
                 machine = self.report(TESTS / "lesson_probe", **environment)["machine"]
                 self.assertTrue(machine["cpu"])
 
+    def fake(self, *options, **environment):
+        if not can_preload():
+            self.skipTest("a library cannot be preloaded")
+        return self.report(TESTS / "lesson_probe", *options, "--transfer=both",
+                           LD_PRELOAD=str(TESTS / "libfake_machine.so"), **environment)
+
+    def test_many_cores(self):
+        del os.environ["OMP_NUM_THREADS"]
+        report = self.fake(FAKE_CORES="64")
+        os.environ["OMP_NUM_THREADS"] = "2"
+        self.assertEqual([report["machine"]["cores"], report["machine"]["machine_cores"]], [64, 64])
+        self.assertEqual({run["workers"] for run in report["runs"]}, {1, 64})
+
+    def test_large_pages(self):
+        self.fake("--start-method=spawn", FAKE_PAGE="65536")
+
+    def test_no_clock_of_cpu_time(self):
+        report = self.fake("--seconds=0.02", FAKE_NO_CPU_CLOCK="1")
+        self.assertGreater(sum(run["cpu_s"]["median"] for run in report["runs"]), 0)
+
     def test_one_core(self):
         core = str(min(os.sched_getaffinity(0)))
         result = run("taskset", "-c", core, TESTS / "lesson_probe", "--json=-")
@@ -183,6 +203,7 @@ class Processors(Machines):
 
 def main():
     """Skipped tests are told."""
+    os.environ["OMP_NUM_THREADS"] = "2"
     unittest.main(argv=[sys.argv[0], "-v", *sys.argv[2:]])
 
 

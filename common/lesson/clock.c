@@ -18,19 +18,34 @@ double wall_clock(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+static double used_cpu(int who)
+{
+    struct rusage used;
+    getrusage(who, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
+/* A clock of CPU time; where a sandbox has none, what the kernel counts for the same, which may be
+ * ticks of milliseconds. */
+static double read_cpu(clockid_t clock, int who)
+{
+    struct timespec now;
+    if (clock_gettime(clock, &now) != 0)
+        return used_cpu(who);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 /* CPU time of this thread, exact at any moment. */
 double own_cpu(void)
 {
-    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+    return read_cpu(CLOCK_THREAD_CPUTIME_ID, RUSAGE_THREAD);
 }
 
 /* CPU time of the programs that this process has started and waited for. */
 static double children_cpu(void)
 {
-    struct rusage used;
-    getrusage(RUSAGE_CHILDREN, &used);
-    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
-           1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+    return used_cpu(RUSAGE_CHILDREN);
 }
 
 /* CPU time of all others: the other threads of this process, the workers, and programs that tasks
@@ -38,7 +53,7 @@ static double children_cpu(void)
  * ticks, milliseconds later, so this is right only while they rest. */
 double others_cpu(struct pool *pool)
 {
-    return read_clock(CLOCK_PROCESS_CPUTIME_ID) - own_cpu() + children_cpu() +
+    return read_cpu(CLOCK_PROCESS_CPUTIME_ID, RUSAGE_SELF) - own_cpu() + children_cpu() +
            (pool ? pool_cpu_seconds(pool) : 0.0);
 }
 

@@ -185,7 +185,7 @@ void progress_clear(struct lesson *lesson)
 
 static double process_cpu(struct pool *pool)
 {
-    struct timespec used;
+    struct timespec used = {0};
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
     return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec +
            (pool ? pool_cpu_seconds(pool) : 0.0);

@@ -84,10 +84,9 @@ void machine_inspect(struct machine *machine)
 
 /* ---- BLAS ------------------------------------------------------------------------------------ */
 
-#define BLAS_BUFFER                                                                                \
-    ((size_t)128 << 20) /* OpenBLAS maps one for each thread that is in a product                  \
-                         */
-#define ORDER 128       /* enough work for BLAS to share it out, if it does */
+/* OpenBLAS maps so much for each thread that is in a product. */
+#define BLAS_BUFFER ((size_t)128 << 20)
+#define ORDER       128 /* enough work for BLAS to share it out, if it does */
 
 /* A buffer that finds no room is asked for again and again, for ever: so the room is looked for
  * before. */

@@ -21,7 +21,8 @@ void blas_set_threads(int threads);
 /* How many it says that it uses; worth asking after a product, not before. 0: it does not say. */
 int blas_threads(void);
 
-/* "OpenBLAS 0.3.21", "BLIS 0.9.0", "ATLAS", "reference BLAS", ..., or the name of the file that it was loaded from. */
+/* "OpenBLAS 0.3.21", "BLIS 0.9.0", "ATLAS", "reference BLAS", ..., or the name of the file that it
+ * was loaded from. */
 void blas_name(char *name, size_t size);
 
 bool blas_is_openblas(void);

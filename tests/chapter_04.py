@@ -158,6 +158,17 @@ class Pictures(ChapterTest):
             self.report(*options, "--output", self.path("out"), "--repeats=1", "--workers=2")
             self.assert_edges({name: shapes[name] for name in names}, self.path("out"))
 
+    def test_options_behind_files(self):
+        """POSIXLY_CORRECT, which other programs obey, changes nothing here."""
+        shapes = self.good_pictures()
+        names = ["grey8.png", "grey.jpg"]
+        files = [os.path.join(self.folder, name) for name in names]
+        for setting in ({}, {"POSIXLY_CORRECT": "1"}):
+            shutil.rmtree(self.path("out"), ignore_errors=True)
+            self.report("--input", files[0], "--repeats=1", files[1], "--output", self.path("out"),
+                        "--workers=2", env={**self.environment, **setting})
+            self.assert_edges({name: shapes[name] for name in names}, self.path("out"))
+
     def broken_pictures(self):
         """What is wrong in many ways: name -> bytes."""
         write_png(self.path("whole.png"), 40, 40, lambda y, x: (y * x) % 256)

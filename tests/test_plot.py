@@ -110,6 +110,14 @@ class Drawn(Scratch):
                 os.remove(self.scratch / "page.svg")
                 self.assertEqual(self.files(), [])
 
+    def test_gnuplots_settings_are_ours(self):
+        """What a user has set for the own plots."""
+        nowhere = "/nonexistent"
+        self.succeed(POOL_MAP, "--quiet", "--plot=page.svg", GNUTERM="qt", GNUPLOT_LIB=nowhere,
+                     GNUPLOT_DEFAULT_GDFONT=nowhere, GNUPLOT_FONTPATH=nowhere, GNUPLOT_PS_DIR=nowhere,
+                     GNUPLOT_LUA_DIR=nowhere, GNUHELP=nowhere, FIT_LOG=nowhere, LC_ALL="POSIX")
+        self.assertTrue(svg_texts(self.scratch / "page.svg"))
+
     def test_speedup_has_the_ideal_line_and_a_serial_part(self):
         self.succeed(POOL_MAP, "--quiet", "--plot=page.svg")
         texts = svg_texts(self.scratch / "page.svg")

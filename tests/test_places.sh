@@ -58,7 +58,7 @@ fake cc 'echo GCC 10'
 too_old() {
     expect 1 env PATH="$scratch/bin:$PATH" FORKJOIN_BUILD="$scratch/old" "$source_root/run" 1
     [ "$(lines err)" -eq 1 ] || fail "too old: not one line on standard error: $1"
-    grep -q "needs glibc 2.36, Meson 1.0, and GCC 11 or clang 12.*here is $1\$" "$scratch/err" ||
+    grep -q "needs glibc 2.36, Meson 1.0, and GCC 12 or clang 14.*here is $1\$" "$scratch/err" ||
         fail "too old: it does not say '$1'"
     [ ! -e "$scratch/installed" ] || fail 'too old: something was to be installed'
 }
@@ -66,8 +66,8 @@ too_old 'glibc 2.31, Meson 0.56.2, GCC 10'
 fake getconf 'echo glibc 2.36'
 too_old 'Meson 0.56.2, GCC 10'
 fake meson 'echo 1.0'
-fake cc 'echo clang 11'
-too_old 'clang 11'
+fake cc 'echo clang 13'
+too_old 'clang 13'
 fake cc 'echo clang 14'
 fake getconf 'echo "getconf: GNU_LIBC_VERSION: unknown variable" >&2; exit 1' # as musl's
 too_old 'another C library'
@@ -94,7 +94,7 @@ grep -q 'ERROR: .*this needs glibc 2.36' "$scratch/out" || fail 'Meson does not 
 if real=$(command -v gcc); then
     fake cc "case \$* in *-dM*) '$real' \"\$@\" | sed 's/__GNUC__ .*/__GNUC__ 10/' ;; *) exec '$real' \"\$@\" ;; esac"
     expect 1 env CC="$scratch/bin/cc" meson setup "$scratch/old_compiler" "$source_root"
-    grep -q 'ERROR: .*this needs GCC 11 or clang 12; here is gcc 10[.]' "$scratch/out" || fail 'Meson does not refuse an old compiler'
+    grep -q 'ERROR: .*this needs GCC 12 or clang 14; here is gcc 10[.]' "$scratch/out" || fail 'Meson does not refuse an old compiler'
 else
     echo 'skipped: an old GCC, for there is none'
 fi

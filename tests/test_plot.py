@@ -6,6 +6,7 @@ Usage: python3 tests/test_plot.py BUILD_ROOT
 With small sizes. Where there is no gnuplot, only what must work without it is tested.
 """
 import csv
+import fcntl
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 import xml.etree.ElementTree as ElementTree
@@ -185,7 +187,7 @@ class Terminal(Scratch):
 
     def test_wide_on_a_terminal_with_colours(self):
         master, slave = pty.openpty()
-        subprocess.run(["stty", "cols", "120", "rows", "40"], stdin=slave, check=True)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         environment = {**os.environ, "TERM": "xterm"}
         environment.pop("NO_COLOR", None)
         process = subprocess.Popen(words(POOL_MAP, "--quiet", "--plot=-"), stdout=slave,

@@ -6,10 +6,10 @@
  * divided by 257, transparency and Exif orientation are ignored. A JPEG in CMYK is refused. Writing
  * is PNG, 8 bits grey.
  *
- * A truncated picture is an error, not a half-grey image, and so is a damaged PNG: it has checksums.
- * (Where only bytes behind the last pixel are wrong or missing, a library may pass over them; then
- * the pixels are exactly those of the whole picture.) A JPEG has none: damage that can still be
- * decoded is not seen.
+ * A truncated picture is an error, not a half-grey image, and so is a damaged PNG: it has
+ * checksums. (Where only bytes behind the last pixel are wrong or missing, a library may pass over
+ * them; then the pixels are exactly those of the whole picture.) A JPEG has none: damage that can
+ * still be decoded is not seen.
  */
 #ifndef DATA_PICTURE_H
 #define DATA_PICTURE_H

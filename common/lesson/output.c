@@ -30,7 +30,8 @@ static void check_file(struct lesson *lesson, const char *option, const char *pa
     if (!directory)
         lesson_die(lesson, "out of memory");
     if (access(directory, W_OK | X_OK))
-        lesson_die(lesson, "--%s %s: cannot create a file there: %s", option, path, strerror(errno));
+        lesson_die(lesson, "--%s %s: cannot create a file there: %s", option, path,
+                   strerror(errno));
     free(directory);
 }
 

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 
@@ -40,8 +41,53 @@ struct error {
     char message[256];
 };
 
+/* Copies `text` to to[size], size at least 64. Of one that is too long the middle is left out,
+ * where a long path has what is least missed: "/home/.../photo.png: not a picture". How it begins,
+ * how the path ends and the reason behind it stay whole; so do characters of UTF-8. */
+static inline void error_shorten(char *to, size_t size, const char *text)
+{
+    static const char gap[] = "...";
+    const size_t length = strlen(text);
+    size_t begin = size / 4;
+    if (length < size) {
+        memcpy(to, text, length + 1);
+        return;
+    }
+    /* A whole component, if it is a short one */
+    const char *const slash = (const char *)memrchr(text + begin - begin / 3, '/', begin / 3);
+    if (slash)
+        begin = (size_t)(slash + 1 - text);
+    while (begin > 0 && ((unsigned char)text[begin] & 0xC0) == 0x80)
+        begin--;
+    const char *end = text + length - (size - sizeof gap - begin);
+    const char *const next = (const char *)memchr(end, '/', size / 4);
+    if (slash && next)
+        end = next;
+    while (((unsigned char)*end & 0xC0) == 0x80)
+        end++;
+    memcpy(to, text, begin);
+    memcpy(to + begin, gap, sizeof gap - 1);
+    memcpy(to + begin + sizeof gap - 1, end, strlen(end) + 1);
+}
+
+/* The same of what vsnprintf would write. */
+__attribute__((format(printf, 3, 0))) static inline void error_format(char *to, size_t size,
+                                                                      const char *format,
+                                                                      va_list arguments)
+{
+    va_list again;
+    char *text = NULL;
+    va_copy(again, arguments);
+    if (vsnprintf(to, size, format, arguments) >= (int)size &&
+        vasprintf(&text, format, again) >= 0) {
+        error_shorten(to, size, text);
+        free(text);
+    }
+    va_end(again);
+}
+
 /* Fills *error (unless NULL) and returns -1, so that a caller can write
- * `return error_set(error, ERROR_INVALID, "...")`. A longer message is cut. */
+ * `return error_set(error, ERROR_INVALID, "...")`. A longer message is shortened as above. */
 __attribute__((format(printf, 3, 4))) static inline int error_set(struct error *error,
                                                                   enum error_code code,
                                                                   const char *format, ...)
@@ -50,7 +96,7 @@ __attribute__((format(printf, 3, 4))) static inline int error_set(struct error *
         va_list arguments;
         *error = (struct error){.code = code};
         va_start(arguments, format);
-        vsnprintf(error->message, sizeof error->message, format, arguments);
+        error_format(error->message, sizeof error->message, format, arguments);
         va_end(arguments);
     }
     return -1;
@@ -63,14 +109,13 @@ __attribute__((format(printf, 2, 3))) static inline int error_set_errno(struct e
     const int number = errno;
     if (error) {
         va_list arguments;
-        *error = (struct error){.code = ERROR_SYSTEM, .system_errno = number};
+        char what[sizeof error->message - 64],
+            text[64] = ""; /* glibc's longest text has 49 bytes */
         va_start(arguments, format);
-        vsnprintf(error->message, sizeof error->message, format, arguments);
+        error_format(what, sizeof what, format, arguments);
         va_end(arguments);
-        const size_t used = strlen(error->message);
-        char text[128] = "";
-        snprintf(error->message + used, sizeof error->message - used, ": %s",
-                 strerror_r(number, text, sizeof text));
+        error_set(error, ERROR_SYSTEM, "%s: %s", what, strerror_r(number, text, sizeof text));
+        error->system_errno = number;
     }
     errno = number;
     return -1;

@@ -1,11 +1,13 @@
 """chapter_04.py - what test_chapters.py needs to know of chapter 4, and tests of its pictures."""
 import base64
+import json
 import os
 import shutil
+import socket
 import struct
 import zlib
 
-from chapter_test import MODES, Chapter, ChapterTest, shape_of, write_png
+from chapter_test import MODES, Chapter, ChapterTest, png_chunk, shape_of, write_png
 
 CHAPTER = Chapter(
     counts=lambda n: {"--images": n, "--size": "12x9"},
@@ -70,6 +72,11 @@ FBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBT/wAARCAAYACADASIAAhEBAxEB/8QAFQABAQAAAAAA
 AAAAAAn/xAAUEAEAAAAAAAAAAAAAAAAAAAAA/8QAFQEBAQAAAAAAAAAAAAAAAAAABQD/xAAUEQEAAAAAAAAAAAAA
 AAAAAAAA/9oADAMBAAIRAxEAPwCfQCS7QBMqhKAMFLtAEyr/2Q==""")
 JPEG_SHAPE = (24, 32)
+# 8 x 8 pixels in four printing inks
+JPEG_CMYK = base64.b64decode("""
+/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwAbEhQXFBEbFxYXHhwbIChCKyglJShROj0wQmBVZWRfVV1baniZgWpxkHNbXYW1
+hpCeo6utq2eAvMm6pseZqKuk/8AAFAgACAAIBEMRAE0RAFkRAEsRAP/EABQAAQAAAAAAAAAAAAAAAAAAAAb/xAAUEAEA
+AAAAAAAAAAAAAAAAAAAA/9oADgRDAE0AWQBLAAA/ADIyMjL/2Q==""")
 
 
 # ---- Pictures ------------------------------------------------------------------------------------
@@ -88,6 +95,11 @@ class Pictures(ChapterTest):
     def write(self, name, data):
         with open(os.path.join(self.folder, name), "wb") as file:
             file.write(data)
+
+    def good_picture(self):
+        """One file, outside of the folder."""
+        write_png(self.path("good.png"), 20, 31, self.step(31))
+        return self.path("good.png")
 
     def good_pictures(self):
         """Pictures of several kinds and sizes: name -> shape."""
@@ -146,6 +158,17 @@ class Pictures(ChapterTest):
             self.report(*options, "--output", self.path("out"), "--repeats=1", "--workers=2")
             self.assert_edges({name: shapes[name] for name in names}, self.path("out"))
 
+    def test_options_behind_files(self):
+        """POSIXLY_CORRECT, which other programs obey, changes nothing here."""
+        shapes = self.good_pictures()
+        names = ["grey8.png", "grey.jpg"]
+        files = [os.path.join(self.folder, name) for name in names]
+        for setting in ({}, {"POSIXLY_CORRECT": "1"}):
+            shutil.rmtree(self.path("out"), ignore_errors=True)
+            self.report("--input", files[0], "--repeats=1", files[1], "--output", self.path("out"),
+                        "--workers=2", env={**self.environment, **setting})
+            self.assert_edges({name: shapes[name] for name in names}, self.path("out"))
+
     def broken_pictures(self):
         """What is wrong in many ways: name -> bytes."""
         write_png(self.path("whole.png"), 40, 40, lambda y, x: (y * x) % 256)
@@ -153,6 +176,7 @@ class Pictures(ChapterTest):
             whole = file.read()
         return {"empty.png": b"", "text.png": b"not a picture\n", "text.jpg": b"no JPEG\n",
                 "truncated.png": whole[:len(whole) // 2], "header.png": whole[:20],
+                "inks.jpg": JPEG_CMYK,
                 "truncated.jpg": JPEG_COLOUR[:len(JPEG_COLOUR) // 2],
                 "flipped.png": whole[:60] + bytes([whole[60] ^ 0xff]) + whole[61:]}
 
@@ -169,6 +193,74 @@ class Pictures(ChapterTest):
                 self.assertIn(os.path.join(self.folder, name), err)
                 self.assert_edges(shapes, self.path("out", name))
                 os.unlink(os.path.join(self.folder, name))
+
+    def test_inks(self):
+        """What the page says of CMYK: refused, and the reason told."""
+        self.write("inks.jpg", JPEG_CMYK)
+        self.good_pictures()
+        self.fail_with(["--input", self.folder, "--repeats=1", "--quiet"],
+                       [os.path.join(self.folder, "inks.jpg"), "CMYK"], (1,))
+
+    def test_what_is_no_file(self):
+        """In a folder: named, and not waited for; the others are done."""
+        shapes = self.good_pictures()
+        os.mkfifo(os.path.join(self.folder, "pipe.png"))
+        os.mkdir(os.path.join(self.folder, "folder.jpg"))
+        os.symlink("nowhere", os.path.join(self.folder, "dangling.png"))
+        os.symlink("/dev/zero", os.path.join(self.folder, "device.png"))
+        with socket.socket(socket.AF_UNIX) as here:
+            os.chdir(self.folder)  # a socket's path must be short
+            here.bind("socket.png")
+            os.chdir(self.directory)
+            status, _, err = self.run_chapter("--input", self.folder, "--output", self.path("out"),
+                                              "--repeats=1", "--quiet")
+        self.assertEqual(status, 1, err)
+        self.assertEqual(sorted(err.splitlines()), sorted(
+            f"{self.stem}: {self.folder}/{name}" for name in (
+                "pipe.png: a pipe, no regular file", "folder.jpg: a directory, no regular file",
+                "dangling.png: what it leads to: No such file or directory",
+                "device.png: a device, no regular file", "socket.png: a socket, no regular file")))
+        self.assert_edges(shapes, self.path("out"))
+
+    def test_pipe_by_name(self):
+        self.good_pictures()
+        os.mkfifo(self.path("pipe"))
+        process = self.start("--input", self.path("pipe"), "--output", self.path("out"),
+                             "--repeats=1", "--quiet")
+        with open(self.path("pipe"), "wb") as pipe, \
+                open(os.path.join(self.folder, "grey8.png"), "rb") as picture:
+            pipe.write(picture.read())
+        status, _, err = self.finish(process)
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(os.listdir(self.path("out")), ["pipe_edges.png"])
+
+    def test_more_than_memory(self):
+        """2000 pictures of a gigabyte each: refused when their sizes are known, before any is read;
+        there is nothing in them that could be."""
+        header = struct.pack(">IIBBBBB", 1 << 14, 1 << 14, 8, 0, 0, 0, 0)
+        self.write("0.png", b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
+                   + png_chunk(b"IDAT", b""))
+        for i in range(1, 2000):
+            os.link(os.path.join(self.folder, "0.png"), os.path.join(self.folder, f"{i}.png"))
+        out = self.fail_with(["--input", self.folder, "--output", self.path("out")],
+                             ["--input", "needs", "TB"], (2,))
+        self.assertEqual((out, os.path.exists(self.path("out"))), ("", False))
+
+    def test_long_path(self):
+        """Of a path that is too long for a line its ends are shown, and the reason."""
+        deep = os.path.join(self.folder, *(["a-folder-in-a-folder"] * 15))
+        os.makedirs(deep)
+        shutil.copy(self.good_picture(), deep)
+        for name, data, reason in (("text.png", b"not a picture\n", "neither a PNG nor a JPEG"),
+                                   ("inks.jpg", JPEG_CMYK, "save it as RGB or grey")):
+            with self.subTest(name=name):
+                with open(os.path.join(deep, name), "wb") as file:
+                    file.write(data)
+                status, _, err = self.run_chapter("--input", deep, "--repeats=1", "--quiet")
+                self.assertEqual((status, err.count("\n")), (1, 1), err)
+                self.assertRegex(err, rf"^{self.stem}: {self.directory[:20]}.*\.\.\..*/{name}: ")
+                self.assertIn(reason, err)
+                os.unlink(os.path.join(deep, name))
 
     def test_too_small(self):
         shapes = self.good_pictures()
@@ -211,3 +303,31 @@ class Pictures(ChapterTest):
         for place in (self.path("file"), self.path("file", "below")):
             self.fail_with(["--input", self.folder, "--output", place, "--repeats=1", "--quiet"],
                            [self.path("file")])
+
+    def test_one_output_that_cannot_be_written(self):
+        """A directory in its place, a name that gets too long: the others are written, and --json."""
+        shapes = self.good_pictures()
+        long_name = "n" * 250 + ".png"
+        shutil.copy(self.good_picture(), os.path.join(self.folder, long_name))
+        shutil.copy(self.good_picture(), os.path.join(self.folder, "blocked.png"))
+        os.makedirs(self.path("out", "blocked_edges.png"))
+        status, _, err = self.run_chapter("--input", self.folder, "--output", self.path("out"),
+                                          "--repeats=1", "--quiet", "--json", self.path("json"))
+        self.assertEqual(status, 1, err)
+        lines = err.splitlines()
+        self.assertEqual(len(lines), 2, err)
+        self.assertIn("blocked_edges.png", lines[0])
+        self.assertIn("nnn_edges.png: File name too long", lines[1])
+        os.rmdir(self.path("out", "blocked_edges.png"))
+        self.assert_edges(shapes, self.path("out"))
+        with open(self.path("json"), encoding="utf-8") as file:
+            self.assert_report(json.load(file))
+
+    def test_full_disk(self):
+        """Every output is lost for one reason, which is told once."""
+        shapes = self.good_pictures()
+        os.mkdir(self.path("out"))
+        for name in shapes:
+            os.symlink("/dev/full", self.path("out", os.path.splitext(name)[0] + "_edges.png"))
+        self.fail_with(["--input", self.folder, "--output", self.path("out"), "--repeats=1",
+                        "--quiet"], ["--output: ", "No space left"], (1,))

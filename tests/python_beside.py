@@ -268,6 +268,21 @@ class BesideFaults(BesideTest):
         self.assertEqual(self.finish(process)[0], 0)
         self.assertEqual(family(self.mark), {})
 
+    def test_pythons_settings_are_ours(self):
+        """What a user has set for the own programs: each alone changes or ends this one."""
+        settings = {"PYTHONHOME": "/nonexistent", "PYTHONIOENCODING": "utf-16",
+                    "PYTHONWARNINGS": "error", "PYTHONINSPECT": "1", "PYTHONVERBOSE": "1",
+                    "PYTHONMALLOC": "nonsense", "PYTHON_CPU_COUNT": "99", "PYTHON_GIL": "1",
+                    "PYTHONOPTIMIZE": "2", "PYTHONSTARTUP": "/nonexistent", "LC_ALL": "POSIX"}
+        report, err = self.run_json(env={**self.environment, **settings})
+        self.assertEqual(err, "")
+        self.assertEqual(len(self.assert_equal_results(report)), 5)
+
+    def test_it_fails_although_it_is_to_be_inspected(self):
+        """PYTHONINSPECT gives status 0 to a program that failed."""
+        self.assert_without({**self.fake(f'exec {self.real} -c "raise SystemExit(3)"'),
+                             "PYTHONINSPECT": "1"}, "status 3", status=1)
+
     def test_quiet(self):
         self.assertEqual(self.succeed(*self.small(), "--python", "--quiet"), "")
 

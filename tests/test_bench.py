@@ -47,6 +47,16 @@ def two_cores():
     return len(machine.usable_cores()) >= 2
 
 
+def children_of(parent):
+    """The processes that this one has started, as directories of /proc."""
+    def is_child(process):
+        try:
+            return (process / "stat").read_text().rpartition(")")[2].split()[1] == str(parent)
+        except OSError:  # ended meanwhile
+            return False
+    return [process for process in Path("/proc").glob("[0-9]*") if is_child(process)]
+
+
 class Scratch(unittest.TestCase):
     def setUp(self):
         scratch = tempfile.TemporaryDirectory()
@@ -298,15 +308,18 @@ for line in sys.stdin:
                                         "--threads", "1", "--rounds", "10000", "--json", data],
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                        start_new_session=True)
-            time.sleep(3)
-            children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], check=False,
-                                      capture_output=True, text=True).stdout.split()
+            end = time.monotonic() + 60
+            while not (children := children_of(process.pid)) and time.monotonic() < end:
+                time.sleep(0.1)
+            time.sleep(1)
+            children = children_of(process.pid) or children
+            self.assertTrue(children, "it has started nothing")
             process.send_signal(number)
             _, errors = process.communicate(timeout=60)
             self.assertEqual(process.returncode, status, errors)
             self.assertNotIn("Traceback", errors)
             self.assertEqual(data.read_text(), "old")
-            self.assertEqual([p for p in children if Path("/proc", p).exists()], [])
+            self.assertEqual([child for child in children if child.exists()], [])
             self.assertLessEqual(set(Path(tempfile.gettempdir()).glob("forkjoin-bench-*")), before)
             self.assertEqual({path.name for path in self.scratch.iterdir()}, {"data.json"})
 

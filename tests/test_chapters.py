@@ -402,6 +402,61 @@ class Faults(ChapterTest):
                 self.fail_with([*self.small(), "--quiet", "--save", self.path(name)],
                                [name, "No space left"], (1,))
 
+    def outputs(self):
+        """Options for an output of every kind, each in its own place: name -> place."""
+        places = {"json": self.path("out.json"), "csv": self.path("out.csv"),
+                  "trace": self.path("out.trace"), "report": self.path("page"),
+                  "save": self.path("arrays")}
+        if shutil.which(os.environ.get("GNUPLOT") or "gnuplot"):
+            places["plot"] = self.path("out.svg")
+        else:
+            print("skipped: one output of many: --plot, for there is no gnuplot")
+        return places
+
+    def test_one_output_of_many(self):
+        """That one cannot be written is no reason to lose the others."""
+        files = {"report": "index.html", "save": next(iter(self.chapter.arrays))}
+        drawn = {"report", "plot"}  # by gnuplot, which takes its time
+        for culprit, place in self.outputs().items():
+            if self.stem != "01_pool_map" and culprit != "save":
+                continue
+            with self.subTest(culprit=culprit):
+                for name in os.listdir(self.directory):
+                    path = self.path(name)
+                    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+                if culprit in files:
+                    os.mkdir(place)
+                os.symlink("/dev/full", os.path.join(place, files.get(culprit, "")).rstrip("/"))
+                others = {name: path for name, path in self.outputs().items()
+                          if name != culprit and (culprit in drawn or name not in drawn)}
+                self.fail_with([*self.small(), "--quiet", f"--{culprit}={place}",
+                                *(f"--{name}={path}" for name, path in others.items())],
+                               [f"--{culprit}: {place}", "No space left"], (1,))
+                for name, path in others.items():
+                    wanted = [path] if name not in files else [
+                        os.path.join(path, entry) for entry in
+                        (self.chapter.arrays if name == "save" else ["index.html"])]
+                    for entry in wanted:
+                        self.assertTrue(os.path.isfile(entry) and os.path.getsize(entry), entry)
+        with self.subTest(culprit="standard output"), open("/dev/full", "w") as full:
+            os.unlink(self.path("out.csv"))
+            self.fail_with([*self.small(), "--json=-", f"--csv={self.path('out.csv')}"],
+                           ["tandard output", "No space left"], (1,), stdout=full)
+            self.assertTrue(os.path.getsize(self.path("out.csv")))
+
+    def test_no_name_of_a_file(self):
+        """Seen before the work. The reason is told where the path is longer than a line, too."""
+        os.symlink("circle", self.path("circle"))
+        deep = self.path(*(["deep"] * 200), "last")
+        for option in ("--json", "--csv", "--trace"):
+            for place, culprit, reason in (
+                    (self.path("n" * 256), "nnn", "too long"),
+                    (self.path("circle"), "circle", "symbolic"),
+                    (deep, "/deep/last", "No such file or directory")):
+                out = self.fail_with([*self.small(), f"{option}={place}"],
+                                     [option, self.directory, culprit, reason])
+                self.assertEqual(out, "")
+
     # On a file system of 64 KiB, mounted where only the program and this shell see it.
     SMALL_DISK = """
         mount -t tmpfs -o size=64k none "$1" || exit 77

@@ -429,6 +429,24 @@ def test_shared_memory_against_exact_sums():
         check(not left, f"left in /dev/shm: {left}")
 
 
+def test_one_output_of_many():
+    """One that cannot be written is named; the others are there."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.makedirs(os.path.join(directory, "arrays", "very_light.npy"))
+        ran = run("03", *SMALL["03"], "--repeats", 1, "--workers", 1, "--save", "arrays", "--json", "out.json",
+                  directory=directory)
+        check(ran.returncode == 1 and ran.stderr.count("\n") == 1 and "very_light.npy" in ran.stderr,
+              f"status {ran.returncode}: {ran.stderr}")
+        for name in "light", "heavy", "matrices":
+            check(Path(directory, "arrays", f"{name}.npy").is_file(), f"{name}.npy is missing")
+        check(json.loads(Path(directory, "out.json").read_text())["runs"], "no runs in --json")
+        for name in "light", "heavy", "matrices":  # one reason for all, told once
+            os.unlink(os.path.join(directory, "arrays", f"{name}.npy"))
+            os.symlink("/dev/full", os.path.join(directory, "arrays", f"{name}.npy"))
+        ran = run("03", *SMALL["03"], "--repeats", 1, "--workers", 1, "--save", "arrays", directory=directory)
+        check(ran.returncode == 1 and ran.stderr.count("\n") == 2, f"status {ran.returncode}: {ran.stderr}")
+
+
 def test_integers_saved_without_numpy():
     """The bytes that numpy.save writes; other types need NumPy."""
     sys.path.insert(0, str(ROOT / "common" / "lesson"))

@@ -6,6 +6,7 @@ Usage: python3 tests/test_plot.py BUILD_ROOT
 With small sizes. Where there is no gnuplot, only what must work without it is tested.
 """
 import csv
+import fcntl
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 import xml.etree.ElementTree as ElementTree
@@ -110,6 +112,14 @@ class Drawn(Scratch):
                 os.remove(self.scratch / "page.svg")
                 self.assertEqual(self.files(), [])
 
+    def test_gnuplots_settings_are_ours(self):
+        """What a user has set for the own plots."""
+        nowhere = "/nonexistent"
+        self.succeed(POOL_MAP, "--quiet", "--plot=page.svg", GNUTERM="qt", GNUPLOT_LIB=nowhere,
+                     GNUPLOT_DEFAULT_GDFONT=nowhere, GNUPLOT_FONTPATH=nowhere, GNUPLOT_PS_DIR=nowhere,
+                     GNUPLOT_LUA_DIR=nowhere, GNUHELP=nowhere, FIT_LOG=nowhere, LC_ALL="POSIX")
+        self.assertTrue(svg_texts(self.scratch / "page.svg"))
+
     def test_speedup_has_the_ideal_line_and_a_serial_part(self):
         self.succeed(POOL_MAP, "--quiet", "--plot=page.svg")
         texts = svg_texts(self.scratch / "page.svg")
@@ -177,7 +187,7 @@ class Terminal(Scratch):
 
     def test_wide_on_a_terminal_with_colours(self):
         master, slave = pty.openpty()
-        subprocess.run(["stty", "cols", "120", "rows", "40"], stdin=slave, check=True)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         environment = {**os.environ, "TERM": "xterm"}
         environment.pop("NO_COLOR", None)
         process = subprocess.Popen(words(POOL_MAP, "--quiet", "--plot=-"), stdout=slave,

@@ -19,8 +19,8 @@
  *   2. --size 32, then --size 1024: how much work must one picture be?
  *   3. --input with a folder of photographs and --output edges, and look at them.
  */
+#include "chapters/04_image_filters/pictures.h"
 #include "common/data/file.h"
-#include "common/data/picture_set.h"
 #include "common/data/random.h"
 #include "common/kernels/kernels.h"
 #include "common/lesson/lesson.h"
@@ -147,40 +147,6 @@ static void make_pictures(struct lesson *lesson, void *context)
                work->pixels_at[i + 1] - work->pixels_at[i]);
 }
 
-/* Reads what can be read. What cannot is named, and makes the exit status 1. */
-static void read_pictures(struct lesson *lesson, struct work *work,
-                          const struct lesson_paths *input)
-{
-    struct error error;
-    if (picture_set_read(&work->set, input->paths, input->count, IMAGE_MIN_SIZE, &error) != 0)
-        lesson_usage(lesson, "--input: %s", error.message);
-    for (size_t i = 0; i < work->set.bad_count; i++)
-        lesson_fail(lesson, "%s", work->set.bad[i].message);
-    if (work->set.count == 0)
-        lesson_die(lesson, "--input: none of %zu pictures can be used", work->set.bad_count);
-    work->images = work->set.count;
-    work->size[0] = work->size[1] = 0; /* each has its own */
-}
-
-/* The edges of each picture as a picture, its strongest edge white. */
-static void write_edges(struct lesson *lesson, const struct work *work, const char *directory)
-{
-    struct error error;
-    for (size_t i = 0; i < work->set.count; i++) {
-        const float *edges = work->edges + work->edges_at[i] / sizeof(float);
-        const size_t height = work->height[i] - 4, width = work->width[i] - 4;
-        float strongest = 0;
-        for (size_t p = 0; p < height * width; p++)
-            strongest = edges[p] > strongest ? edges[p] : strongest;
-        char *path = picture_set_output(&work->set, i, directory, "_edges");
-        if (!path || picture_write(path, edges, height, width, strongest > 0 ? 255 / strongest : 0,
-                                   &error) != 0)
-            lesson_die(lesson, "--output: %s", path ? error.message : "no memory");
-        free(path);
-    }
-    lesson_print(lesson, "%zu pictures of edges are in %s\n", work->set.count, directory);
-}
-
 /* Pictures of one size as two arrays, of several sizes as two arrays each. */
 static void save(struct lesson *lesson, const struct work *work)
 {
@@ -220,8 +186,11 @@ int main(int argc, char **argv)
         lesson_usage(lesson, "--output needs --input");
     if (input.count > 0 && (lesson_given(lesson, &work.images) || lesson_given(lesson, work.size)))
         lesson_usage(lesson, "--images and --size are for random pictures, not for --input");
-    if (input.count > 0)
-        read_pictures(lesson, &work, &input);
+    if (input.count > 0) {
+        pictures_read(lesson, &work.set, &input);
+        work.images = work.set.count;
+        work.size[0] = work.size[1] = 0; /* each has its own */
+    }
     if (output && file_make_directory(output, &error) != 0)
         lesson_die(lesson, "--output: %s", error.message);
 
@@ -245,7 +214,7 @@ int main(int argc, char **argv)
     lesson_chart_picture(lesson, "the first picture", work.pixels, work.height[0], work.width[0]);
     lesson_chart_picture(lesson, "its edges", work.edges, work.height[0] - 4, work.width[0] - 4);
     if (output)
-        write_edges(lesson, &work, output);
+        pictures_write_edges(lesson, &work.set, work.edges, work.edges_at, output);
     picture_set_free(&work.set);
     return lesson_end(lesson);
 }

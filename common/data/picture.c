@@ -22,6 +22,7 @@
 /* The picture while it is read: the rows as the library gives them, and what went wrong. */
 struct decoder {
     FILE *stream;
+    bool size_only; /* the header is enough */
     struct picture *picture;
     unsigned char *rows;
     enum error_code code;
@@ -121,6 +122,8 @@ static int png_decode(struct png_reader *reader)
     const size_t width = png_get_image_width(png, reader->info);
     if (set_size(decoder, height, width) < 0)
         return -1;
+    if (decoder->size_only)
+        return 0;
     png_set_palette_to_rgb(png);
     png_set_expand_gray_1_2_4_to_8(png);
     png_set_strip_alpha(png);
@@ -208,7 +211,11 @@ static int jpeg_decode(struct jpeg_reader *reader)
     const bool colour = jpeg->jpeg_color_space == JCS_RGB;
     jpeg->out_color_space = colour ? JCS_RGB : JCS_GRAYSCALE;
     const size_t height = jpeg->image_height, width = jpeg->image_width;
-    if (set_size(decoder, height, width) < 0 || allocate(decoder, 1, width * 3) < 0)
+    if (set_size(decoder, height, width) < 0)
+        return -1;
+    if (decoder->size_only)
+        return 0;
+    if (allocate(decoder, 1, width * 3) < 0)
         return -1;
     jpeg_start_decompress(jpeg);
     while (jpeg->output_scanline < height) {
@@ -250,10 +257,11 @@ static int decode(struct decoder *decoder)
     return -1;
 }
 
-int picture_read(const char *path, struct picture *picture, struct error *error)
+static int read_file(const char *path, struct picture *picture, bool size_only, struct error *error)
 {
     *picture = (struct picture){0};
-    struct decoder decoder = {.picture = picture, .stream = fopen(path, "rbe")};
+    struct decoder decoder = {
+        .picture = picture, .size_only = size_only, .stream = fopen(path, "rbe")};
     if (!decoder.stream)
         return error_set_errno(error, "%s", path);
     const int status = decode(&decoder);
@@ -266,6 +274,16 @@ int picture_read(const char *path, struct picture *picture, struct error *error)
     if (status < 0)
         picture_free(picture);
     return status;
+}
+
+int picture_read(const char *path, struct picture *picture, struct error *error)
+{
+    return read_file(path, picture, false, error);
+}
+
+int picture_read_size(const char *path, struct picture *picture, struct error *error)
+{
+    return read_file(path, picture, true, error);
 }
 
 void picture_free(struct picture *picture)
@@ -346,7 +364,7 @@ int picture_write(const char *path, const float *pixels, size_t height, size_t w
 /* ---- lists of pictures ---------------------------------------------------------------------- */
 
 struct list {
-    char **paths;
+    struct picture_file *files;
     size_t count, capacity;
 };
 
@@ -355,10 +373,10 @@ static int append(struct list *list, const char *directory, const char *name)
 {
     if (list->count == list->capacity) {
         const size_t capacity = list->capacity ? 2 * list->capacity : 16;
-        char **paths = reallocarray(list->paths, capacity, sizeof *paths);
-        if (!paths)
+        struct picture_file *files = reallocarray(list->files, capacity, sizeof *files);
+        if (!files)
             return -1;
-        list->paths = paths;
+        list->files = files;
         list->capacity = capacity;
     }
     char *path = NULL;
@@ -366,16 +384,15 @@ static int append(struct list *list, const char *directory, const char *name)
     const bool slash = length > 0 && directory[length - 1] != '/';
     if (asprintf(&path, "%s%s%s", directory ? directory : "", slash ? "/" : "", name) < 0)
         return -1;
-    list->paths[list->count++] = path;
+    list->files[list->count++] = (struct picture_file){.path = path, .found = directory != NULL};
     return 0;
 }
 
 static int is_picture_name(const struct dirent *entry)
 {
     const char *dot = strrchr(entry->d_name, '.');
-    return dot && entry->d_type != DT_DIR &&
-           (strcasecmp(dot, ".png") == 0 || strcasecmp(dot, ".jpg") == 0 ||
-            strcasecmp(dot, ".jpeg") == 0);
+    return dot && (strcasecmp(dot, ".png") == 0 || strcasecmp(dot, ".jpg") == 0 ||
+                   strcasecmp(dot, ".jpeg") == 0);
 }
 
 /* By bytes: the order does not depend on the locale. */
@@ -412,7 +429,8 @@ static int append_path(struct list *list, const char *path, struct error *error)
     return 0;
 }
 
-char **picture_list(const char *const *paths, size_t path_count, size_t *count, struct error *error)
+struct picture_file *picture_list(const char *const *paths, size_t path_count, size_t *count,
+                                  struct error *error)
 {
     struct list list = {0};
     int status = 0;
@@ -423,16 +441,16 @@ char **picture_list(const char *const *paths, size_t path_count, size_t *count, 
             error_set(error, ERROR_INVALID, "%s: no file whose name ends in .png, .jpg or .jpeg",
                       path_count ? paths[0] : "no path given");
     if (status < 0) {
-        picture_free_list(list.paths, list.count);
+        picture_free_list(list.files, list.count);
         return NULL;
     }
     *count = list.count;
-    return list.paths;
+    return list.files;
 }
 
-void picture_free_list(char **list, size_t count)
+void picture_free_list(struct picture_file *list, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        free(list[i]);
+        free(list[i].path);
     free(list);
 }

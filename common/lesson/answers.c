@@ -76,7 +76,7 @@ __attribute__((format(printf, 3, 4), noreturn)) static void refuse_line(struct l
     char text[256];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    error_format(text, sizeof text, format, arguments);
     va_end(arguments);
     lesson_usage(lesson, "--answers %s, line %d: %s", lesson->options.answers, number, text);
 }

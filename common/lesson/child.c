@@ -46,8 +46,44 @@ void watch_interrupts(bool on)
     }
 }
 
-__attribute__((noreturn)) static void become(const char *const *arguments, int input,
-                                             const int ends[STREAMS], pid_t parent)
+/* Does this "NAME=value" change what gnuplot or Python do? A user may have set it for other
+ * purposes: GNUTERM=qt ends a gnuplot that has no qt, PYTHONIOENCODING=utf-16 makes JSON
+ * unreadable, and PYTHONINSPECT hides that a program failed. Where fonts and Python's packages are
+ * remains the user's. */
+static bool changes_child(const char *entry)
+{
+    static const char *const changing[] = {
+        "GNUTERM=", "GNUPLOT_", "GNUHELP=", "FIT_", "PYTHON", "LC_ALL="};
+    static const char *const kept[] = {"PYTHONPATH=", "PYTHONUSERBASE=", "PYTHONNOUSERSITE=",
+                                       "PYTHONDONTWRITEBYTECODE=", "PYTHONPYCACHEPREFIX="};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (strncmp(entry, kept[i], strlen(kept[i])) == 0)
+            return false;
+    for (size_t i = 0; i < sizeof changing / sizeof *changing; i++)
+        if (strncmp(entry, changing[i], strlen(changing[i])) == 0)
+            return true;
+    return false;
+}
+
+/* This program's environment without these, and with one locale for numbers and text. The caller
+ * frees the list, not its strings. NULL: out of memory. */
+static char **child_environment(void)
+{
+    static char locale[] = "LC_ALL=C.UTF-8";
+    size_t count = 0, kept = 0;
+    while (environ[count])
+        count++;
+    char **list = calloc(count + 2, sizeof *list);
+    for (size_t i = 0; list && i < count; i++)
+        if (!changes_child(environ[i]))
+            list[kept++] = environ[i];
+    if (list)
+        list[kept] = locale;
+    return list;
+}
+
+__attribute__((noreturn)) static void become(const char *const *arguments, char **environment,
+                                             int input, const int ends[STREAMS], pid_t parent)
 {
     sigset_t none;
     const int from = input >= 0 ? input : open("/dev/null", O_RDONLY);
@@ -57,7 +93,7 @@ __attribute__((noreturn)) static void become(const char *const *arguments, int i
     if (from >= 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent &&
         dup2(from, STDIN_FILENO) >= 0 && dup2(ends[OUTPUT], STDOUT_FILENO) >= 0 &&
         dup2(ends[COMPLAINTS], STDERR_FILENO) >= 0 && (from <= 2 || close(from) == 0))
-        execv(arguments[0], (char *const *)arguments);
+        execve(arguments[0], (char *const *)arguments, environment);
     _exit(127);
 }
 
@@ -66,6 +102,11 @@ int start_child(struct child *child, const char *const *arguments, int input, st
     int ends[STREAMS] = {-1, -1};
     const pid_t parent = getpid();
     *child = (struct child){.name = arguments[0], .pipes = {-1, -1}};
+    char **environment = child_environment();
+    if (!environment) {
+        error_set(error, ERROR_MEMORY, "%s: out of memory", arguments[0]);
+        goto cleanup;
+    }
     for (enum stream i = OUTPUT; i < STREAMS; i++) {
         int both[2];
         if (pipe2(both, O_CLOEXEC) != 0) {
@@ -77,7 +118,7 @@ int start_child(struct child *child, const char *const *arguments, int input, st
     }
     child->pid = _Fork();
     if (child->pid == 0)
-        become(arguments, input, ends, parent);
+        become(arguments, environment, input, ends, parent);
     if (child->pid < 0) {
         error_set_errno(error, "%s: a new process", arguments[0]);
         goto cleanup;
@@ -86,9 +127,11 @@ int start_child(struct child *child, const char *const *arguments, int input, st
     running = child->pid;
     close(ends[OUTPUT]);
     close(ends[COMPLAINTS]);
+    free(environment);
     return 0;
 
 cleanup:
+    free(environment);
     for (enum stream i = OUTPUT; i < STREAMS; i++)
         if (child->pipes[i] >= 0) {
             close(child->pipes[i]);

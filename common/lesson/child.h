@@ -2,7 +2,8 @@
  *
  * The process leads a group, so that whatever it starts can be ended with it: when its time is
  * over, and when somebody interrupts this program. If this program is killed, the kernel kills the
- * child. One at a time; these functions never print and never exit.
+ * child. Of the environment it gets all but what would change what gnuplot or Python do. One at a
+ * time; these functions never print and never exit.
  */
 #ifndef LESSON_CHILD_H
 #define LESSON_CHILD_H

@@ -352,7 +352,7 @@ void timeline_draw_quiet(struct lesson *lesson);
 /* Dies if the files that were asked for could not be written later. */
 void output_check(struct lesson *lesson);
 void output_prepare(struct lesson *lesson); /* makes the --save directory */
-void output_write(struct lesson *lesson);
+void output_write(struct lesson *lesson); /* all files, --plot, and what goes to standard output */
 
 /* Everything that --json writes, as a document of the caller's. Dies when memory is short. */
 struct json_t *output_document(struct lesson *lesson);
@@ -460,6 +460,13 @@ struct lesson {
     bool charts_complete;
     struct json_t *series; /* of lesson_sweep */
     struct json_t *ladder; /* the rows of lesson_ladder */
+
+    /* What could not be written for reasons that others will share */
+    struct lost_output {
+        const char *option;
+        int reason;
+    } lost[8];
+    size_t lost_count;
 
     /* --step */
     struct step *step;          /* or NULL */

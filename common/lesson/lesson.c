@@ -82,8 +82,6 @@ int lesson_end(struct lesson *lesson)
     beside_run(lesson);
     charts_complete(lesson);
     output_write(lesson);
-    plot_write(lesson);
-    lesson_flush(lesson);
     const int status = lesson->failed ? 1 : 0;
     arrays_free_all(lesson);
     while (lesson->measured) {

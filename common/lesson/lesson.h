@@ -104,6 +104,11 @@ void lesson_result(struct lesson *lesson, void *pointer, enum npy_type type, siz
 /* Frees the arrays of a work that is not needed any more, before lesson_end does. */
 void lesson_release(struct lesson *lesson, const void *work);
 
+/* An output of --option could not be written: says so in one line on standard error. The program
+ * goes on, so that others are written, and will end with status 1. A reason that is not the file's
+ * own, a full disk say, is told once for each option. */
+void lesson_output_failed(struct lesson *lesson, const char *option, const struct error *error);
+
 /* Ends the program as if an array of so many bytes did not fit: for a workload that is prepared
  * late, before anything is printed. */
 void lesson_require(struct lesson *lesson, double bytes);

@@ -15,6 +15,7 @@ standard error. Needs the standard library only; NumPy is imported where an arra
 is one, so that the workers of a chapter without NumPy need not load it.
 """
 import argparse
+import errno
 import json
 import multiprocessing
 import operator
@@ -187,7 +188,8 @@ class Lesson:
 
     def __init__(self, chapter, args):
         self.chapter, self.args, self.cores = chapter, args, usable_cores()
-        self.rows, self.versions = [], {"python": sys.version.split()[0]}
+        self.rows, self.lost = [], {}  # lost: why which files could not be written
+        self.versions = {"python": sys.version.split()[0]}
         self.environment = f"Python {self.versions['python']}, "
         if "numpy" in sys.modules:  # the chapter computes with it
             self.versions["numpy"] = sys.modules["numpy"].__version__
@@ -268,17 +270,28 @@ class Lesson:
     def save(self, name, values, dtype):
         """Writes an array to --save DIR as name.npy; nothing without --save."""
         if self.args.save:
-            path = os.path.join(self.args.save, f"{name}.npy")
-            try:
-                import numpy as np
-            except ImportError:
-                save_integers(path, values, dtype)
-            else:
-                np.save(path, np.array(values, dtype=dtype))
+            with self.writing():
+                path = os.path.join(self.args.save, f"{name}.npy")
+                try:
+                    import numpy as np
+                except ImportError:
+                    save_integers(path, values, dtype)
+                else:
+                    np.save(path, np.array(values, dtype=dtype))
+
+    @contextmanager
+    def writing(self):
+        """A file that cannot be written does not keep others from being written: `end` names it. A
+        reason that is not the file's own, a full disk say, is told once."""
+        try:
+            yield
+        except OSError as error:
+            own = error.errno in (errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM)
+            self.lost.setdefault(str(error) if own else error.errno, f"notebook.py: {error}")
 
     def end(self, **figures):
         """Writes --json, with the chapter's further figures. Ends the program with status 1 if a
-        pool's results were not the sequential ones."""
+        file could not be written or a pool's results were not the sequential ones."""
         args = self.args
         if max(args.workers) > self.cores:
             self.say(f"There were more workers than the {self.cores} usable cores.")
@@ -290,8 +303,12 @@ class Lesson:
                   "parameters": {name: value for name, value in vars(args).items()
                                  if name not in CommandLine.COMMON}, **figures, "runs": self.rows}
         if args.json:
-            with open(1 if args.json == "-" else args.json, "w", closefd=args.json != "-") as file:
+            with self.writing(), \
+                    open(1 if args.json == "-" else args.json, "w",
+                         closefd=args.json != "-") as file:
                 print(json.dumps(report, indent=1), file=file)
+        if self.lost:
+            sys.exit("\n".join(self.lost.values()))
         if not all(row["matches_sequential"] for row in self.rows):
             sys.exit("notebook.py: a pool's results differ from the sequential ones")
 

@@ -12,7 +12,7 @@
 static void complain(struct lesson *lesson, const char *format, va_list arguments)
 {
     char message[1024];
-    vsnprintf(message, sizeof message, format, arguments);
+    error_format(message, sizeof message, format, arguments);
     for (char *c = message; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';

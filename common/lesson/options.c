@@ -366,7 +366,9 @@ void options_parse(struct lesson *lesson, int argc, char **argv)
     argp_err_exit_status = 2;
     snprintf(version, sizeof version, "%s (forkjoin) %s", lesson->chapter->name, FORKJOIN_VERSION);
     argp_program_version = version;
-    if (argp_parse(&argp, argc > 0 ? argc : 1, arguments, 0, NULL, lesson))
+    /* ARGP_IN_ORDER: else, where POSIXLY_CORRECT is set, options behind a path would be paths, too
+     */
+    if (argp_parse(&argp, argc > 0 ? argc : 1, arguments, ARGP_IN_ORDER, NULL, lesson))
         exit(2);
     refuse_same_file(lesson);
     for (size_t i = 0; i < own_count; i++)

@@ -18,6 +18,10 @@ static void check_file(struct lesson *lesson, const char *option, const char *pa
             lesson_die(lesson, "--%s %s: this is a directory; it must be a file", option, path);
         if (!S_ISREG(status.st_mode)) /* a device or pipe is written directly */
             return;
+        if (access(path, W_OK))
+            lesson_die(lesson, "--%s %s: %s", option, path, strerror(errno));
+    } else if (errno == ENAMETOOLONG || errno == ELOOP) {
+        lesson_die(lesson, "--%s %s: %s", option, path, strerror(errno));
     }
     const char *slash = strrchr(path, '/');
     char *directory = slash == path ? strdup("/")
@@ -26,7 +30,7 @@ static void check_file(struct lesson *lesson, const char *option, const char *pa
     if (!directory)
         lesson_die(lesson, "out of memory");
     if (access(directory, W_OK | X_OK))
-        lesson_die(lesson, "--%s %s: cannot create a file in '%s': %s", option, path, directory,
+        lesson_die(lesson, "--%s %s: cannot create a file there: %s", option, path,
                    strerror(errno));
     free(directory);
 }
@@ -54,31 +58,62 @@ void output_prepare(struct lesson *lesson)
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-static void write_file(struct lesson *lesson, const char *path,
-                       void write(struct lesson *lesson, FILE *stream))
+/* Reasons that the next file would have as well. */
+static bool is_common_reason(int number)
 {
-    struct error error;
-    if (!path)
-        return;
-    if (strcmp(path, "-") == 0) {
-        write(lesson, stdout);
-        lesson_flush(lesson);
-        return;
-    }
-    struct file *file = file_create(path, &error);
-    if (!file)
-        lesson_die(lesson, "%s", error.message);
-    write(lesson, file_stream(file));
-    if (file_commit(file, &error))
-        lesson_die(lesson, "%s", error.message);
+    static const int reasons[] = {ENOSPC, EDQUOT, EFBIG,  EROFS, EIO,
+                                  ENOENT, EMFILE, ENFILE, ENOMEM};
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+        if (number == reasons[i])
+            return true;
+    return false;
 }
 
+void lesson_output_failed(struct lesson *lesson, const char *option, const struct error *error)
+{
+    const size_t most = sizeof lesson->lost / sizeof *lesson->lost;
+    const int reason = error->system_errno;
+    for (size_t i = 0; i < lesson->lost_count; i++)
+        if (lesson->lost[i].reason == reason && strcmp(lesson->lost[i].option, option) == 0)
+            return;
+    lesson_fail(lesson, "--%s: %s", option, error->message);
+    if (is_common_reason(reason) && lesson->lost_count < most)
+        lesson->lost[lesson->lost_count++] = (struct lost_output){option, reason};
+}
+
+typedef void write_function(struct lesson *lesson, FILE *stream);
+
+static void write_file(struct lesson *lesson, const char *option, const char *path,
+                       write_function *write)
+{
+    struct error error;
+    struct file *file = file_create(path, &error);
+    if (file)
+        write(lesson, file_stream(file));
+    if (!file || file_commit(file, &error) != 0)
+        lesson_output_failed(lesson, option, &error);
+}
+
+/* Standard output comes last, since nothing goes on after it fails. */
 void output_write(struct lesson *lesson)
 {
+    const struct options *options = &lesson->options;
+    const struct {
+        const char *option, *path;
+        write_function *write;
+    } outputs[] = {{"json", options->json, output_json},
+                   {"csv", options->csv, output_csv},
+                   {"trace", options->trace, trace_write}};
+    const size_t count = sizeof outputs / sizeof *outputs;
     page_write(lesson);
-    write_file(lesson, lesson->options.json, output_json);
-    write_file(lesson, lesson->options.csv, output_csv);
-    write_file(lesson, lesson->options.trace, trace_write);
+    for (size_t i = 0; i < count; i++)
+        if (outputs[i].path && strcmp(outputs[i].path, "-") != 0)
+            write_file(lesson, outputs[i].option, outputs[i].path, outputs[i].write);
+    plot_write(lesson);
+    for (size_t i = 0; i < count; i++)
+        if (outputs[i].path && strcmp(outputs[i].path, "-") == 0)
+            outputs[i].write(lesson, stdout);
+    lesson_flush(lesson);
 }
 
 /* ---- Saved arrays ---------------------------------------------------------------------------- */
@@ -95,6 +130,6 @@ void lesson_save(struct lesson *lesson, const char *file, enum npy_type type, in
     if (asprintf(&path, "%s/%s", lesson->options.save, file) < 0)
         lesson_die(lesson, "out of memory");
     if (npy_write(path, type, dimensions, shape, data, &error))
-        lesson_die(lesson, "--save: %s", error.message);
+        lesson_output_failed(lesson, "save", &error);
     free(path);
 }

@@ -12,6 +12,14 @@ const struct lesson_option *paths_option(const struct lesson *lesson)
     return NULL;
 }
 
+/* What a complaint about memory names later: an option, and its text if that is a size. */
+static void note_size(struct lesson *lesson, const struct lesson_option *option, const char *text)
+{
+    const size_t used = strlen(lesson->sizes);
+    snprintf(lesson->sizes + used, sizeof lesson->sizes - used, "%s--%s%s%s", used ? ", " : "",
+             option->name, text ? " " : "", text ? text : "");
+}
+
 void add_path(struct lesson *lesson, const struct lesson_option *option, const char *path)
 {
     struct lesson_paths *paths = option->value;
@@ -19,6 +27,8 @@ void add_path(struct lesson *lesson, const struct lesson_option *option, const c
     const char **list = reallocarray(lesson->paths, paths->count + 1, sizeof *list);
     if (!list)
         lesson_die(lesson, "out of memory");
+    if (paths->count == 0)
+        note_size(lesson, option, NULL); /* how large they are, they say themselves */
     list[paths->count] = checked;
     lesson->paths = list;
     paths->paths = list;
@@ -43,14 +53,6 @@ static void parse_integer_option(struct lesson *lesson, const struct lesson_opti
                      any ? "a whole number of 64 bits"
                          : range_words("a whole number", minimum, maximum));
     memcpy(option->value, &value, sizeof value);
-}
-
-/* What a complaint about memory names later. */
-static void note_size(struct lesson *lesson, const struct lesson_option *option, const char *text)
-{
-    const size_t used = strlen(lesson->sizes);
-    snprintf(lesson->sizes + used, sizeof lesson->sizes - used, "%s--%s %s", used ? ", " : "",
-             option->name, text);
 }
 
 static void parse_shape_option(struct lesson *lesson, const struct lesson_option *option,

@@ -240,24 +240,33 @@ static int write_escaped(const char *text, size_t size, void *stream)
     return 0;
 }
 
+static int write_page(const char *path, const json_t *data, struct error *error)
+{
+    struct file *file = file_create(path, error);
+    if (!file)
+        return -1;
+    FILE *stream = file_stream(file);
+    fwrite(page_head, 1, page_head_size, stream);
+    json_dump_callback(data, write_escaped, stream, JSON_COMPACT | JSON_REAL_PRECISION(12));
+    fwrite(page_tail, 1, page_tail_size, stream);
+    return file_commit(file, error);
+}
+
 void page_write(struct lesson *lesson)
 {
     struct error error;
     if (!lesson->options.report)
         return;
-    page_prepare(lesson); /* if nothing was measured */
+    if (file_make_directory(lesson->options.report, &error) != 0) { /* if nothing was measured */
+        lesson_output_failed(lesson, "report", &error);
+        return;
+    }
     char *path = index_path(lesson);
     json_t *data = document(lesson);
-    struct file *file = file_create(path, &error);
-    if (!file)
-        lesson_die(lesson, "--report: %s", error.message);
-    FILE *stream = file_stream(file);
-    fwrite(page_head, 1, page_head_size, stream);
-    json_dump_callback(data, write_escaped, stream, JSON_COMPACT | JSON_REAL_PRECISION(12));
-    fwrite(page_tail, 1, page_tail_size, stream);
+    if (write_page(path, data, &error) == 0)
+        lesson_print(lesson, "\nReport: %s\n", path);
+    else
+        lesson_output_failed(lesson, "report", &error);
     json_decref(data);
-    if (file_commit(file, &error))
-        lesson_die(lesson, "--report: %s", error.message);
-    lesson_print(lesson, "\nReport: %s\n", path);
     free(path);
 }

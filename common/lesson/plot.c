@@ -34,7 +34,7 @@ static char *find_gnuplot(struct error *error)
     const char *chosen = getenv(GNUPLOT), *name = chosen && *chosen ? chosen : "gnuplot";
     char *path = find_program(name);
     if (!path && name == chosen)
-        error_set(error, ERROR_SYSTEM, GNUPLOT " names '%.100s', which is no program", name);
+        error_set(error, ERROR_SYSTEM, GNUPLOT " names '%s', which is no program", name);
     else if (!path)
         error_set(error, ERROR_SYSTEM,
                   "gnuplot, which draws the charts, was not found; install "
@@ -236,13 +236,14 @@ void plot_write(struct lesson *lesson)
         lesson_fail(lesson, "--plot %s: nothing was measured that could be drawn", path);
         return;
     }
-    lesson_flush(lesson); /* or an interrupted program's text would be lost */
+    fflush(
+        stdout); /* or an interrupted program's text would be lost; output_write looks at errors */
     progress_show(lesson, "gnuplot is drawing");
     const int result = plot_format(path) == PLOT_TERMINAL ? draw_text(lesson, &error)
                                                           : draw_file(lesson, path, &error);
     progress_clear(lesson);
     if (result != 0)
-        lesson_die(lesson, "--plot %s: %s", path, error.message);
+        lesson_output_failed(lesson, "plot", &error);
 }
 
 /* ---- SVG for a page -------------------------------------------------------------------------- */

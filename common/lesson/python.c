@@ -17,6 +17,16 @@
 
 /* ---- Which Python, which notebook ------------------------------------------------------------ */
 
+/* Why neither of two can be used. */
+static int set_both(struct error *error, const char *what, const struct error *one,
+                    const struct error *other)
+{
+    char first[100], second[100];
+    error_shorten(first, sizeof first, one->message);
+    error_shorten(second, sizeof second, other->message);
+    return error_set(error, ERROR_SYSTEM, "%s: %s; %s", what, first, second);
+}
+
 /* The path of this Python, if it can import NumPy; the caller frees it. */
 static char *try_python(const char *name, double limit, struct error *error)
 {
@@ -52,8 +62,7 @@ static char *find_python(double limit, struct error *error)
     if (!path)
         path = try_python(DEBIANS_PYTHON, limit, &other);
     if (!path)
-        error_set(error, ERROR_SYSTEM, "found no Python with NumPy: %.100s; %.100s", reason.message,
-                  other.message);
+        set_both(error, "found no Python with NumPy", &reason, &other);
     return path;
 }
 
@@ -187,9 +196,7 @@ int python_find(struct lesson *lesson, struct python *python, struct error *erro
     if (python_try(lesson, "python3", python, &reason) == 0 ||
         python_try(lesson, DEBIANS_PYTHON, python, &other) == 0)
         return 0;
-    return error_set(error, ERROR_SYSTEM,
-                     "found no Python that can run notebook.py: %.100s; %.100s", reason.message,
-                     other.message);
+    return set_both(error, "found no Python that can run notebook.py", &reason, &other);
 }
 
 /* python3.13t is one: python3. and a number and t. */

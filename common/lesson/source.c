@@ -1,5 +1,6 @@
 #include "common/lesson/source.h"
 #include "common/lesson/internal.h"
+#include "common/lesson/place.h" /* FORKJOIN_SOURCE, made by meson.build */
 #include <ctype.h>
 #include <elf.h>
 #include <fcntl.h>

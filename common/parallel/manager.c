@@ -32,7 +32,7 @@ __attribute__((format(printf, 3, 4))) static void end_pool(struct pool *pool, en
         return;
     pool->end.code = code;
     va_start(arguments, format);
-    vsnprintf(pool->end.message, sizeof pool->end.message, format, arguments);
+    error_format(pool->end.message, sizeof pool->end.message, format, arguments);
     va_end(arguments);
 }
 
@@ -218,7 +218,7 @@ static void on_death(struct pool *pool, const struct helper_report *report)
     settle_finished(pool);
     announce(pool);
     if (state == WORKER_FAILED) {
-        end_pool(pool, pool->started ? ERROR_BROKEN : ERROR_TASK, "initializer %.60s: %.150s",
+        end_pool(pool, pool->started ? ERROR_BROKEN : ERROR_TASK, "initializer %s: %s",
                  pool->board->initializer, shared->message);
     } else if (is_restart_storm(pool, held)) {
         end_pool(pool, ERROR_BROKEN, "workers die as fast as they are started: %s",

@@ -128,7 +128,7 @@ int pool_task_fail(struct pool_task *task, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(task->message, sizeof task->message, format, arguments);
+    error_format(task->message, sizeof task->message, format, arguments);
     va_end(arguments);
     return -1;
 }

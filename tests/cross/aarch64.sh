@@ -46,6 +46,8 @@ EOF
     for package in "$apt"/cache/archives/*.deb; do
         dpkg -x "$package" "$sysroot.new"
     done
+    # Since Debian 13 packages have nothing in /lib, which is a link to usr/lib there.
+    [ -e "$sysroot.new/lib" ] || ln -s usr/lib "$sysroot.new/lib"
     # A link to /lib/... means the sysroot's; followed from outside it would leave it.
     find "$sysroot.new" -lname '/*' | while read -r link; do
         ln -sfn "$sysroot$(readlink "$link")" "$link"

@@ -174,6 +174,16 @@ def wrong_options():
     return common ^ set(re.findall(r"(?<![\w-])--[a-z-]+", cells))
 
 
+def wrong_rows():
+    """Rows of the matrix of machines that the page for maintainers does not explain, or that are none."""
+    listed = subprocess.run([sys.executable, SOURCE / "tests/matrix/matrix.py", "--list"],
+                            capture_output=True, text=True, timeout=LIMIT, check=True).stdout.split()
+    page = (SOURCE / "docs/maintainers.md").read_text()
+    section = page.partition("## The matrix of machines\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"(?m)^\| (`[^|]*)\|", section)
+    return set(listed) ^ set(re.findall(r"`([^`]+)`", " ".join(cells)))
+
+
 def run(command, home, python):
     chapter = re.search(r"\./run \d|python3 chapters/", command)
     command = command.replace("./run", str(SOURCE / "run"), 1).replace("~", str(home))
@@ -248,6 +258,10 @@ def main():
     passed, failed = passed + (not options), failed + bool(options)
     if options:
         print(f"FAILED docs/command_line.md and --help differ: {', '.join(sorted(options))}")
+    rows = wrong_rows()
+    passed, failed = passed + (not rows), failed + bool(rows)
+    if rows:
+        print(f"FAILED docs/maintainers.md and tests/matrix/matrix.py differ: {', '.join(sorted(rows))}")
     for file, pages in showing.items():
         wrong = check_example(file, pages)
         passed, failed = passed + (not wrong), failed + bool(wrong)

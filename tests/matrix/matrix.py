@@ -34,6 +34,7 @@ SOURCE = os.path.dirname(os.path.dirname(HERE))
 sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 import check  # noqa: E402
+from chapter_test import wait_until  # noqa: E402
 
 LIMIT = 900            # seconds for any one command: far more than needed
 SMALL_LIMIT = 20       # seconds for a chapter that runs into a limit: a result or a refusal, no hang
@@ -202,7 +203,7 @@ def half_a_core():
         try:
             yield os.path.join(directory, "cgroup.procs")
         finally:
-            check.wait_until(lambda: remove_cgroup(directory), 10)
+            wait_until(lambda: remove_cgroup(directory), 10)
         return
     raise Skipped("no cgroup with a quota can be made here")
 

@@ -6,8 +6,8 @@ ORACLE is a directory for NumPy's arrays, which the notebooks write there if it 
 the same for all machines. What the machine is, the environment says, or whatever started this: taskset,
 setpriv, a cgroup. So that a row of the matrix is what its name says, --expect looks into the reports: the
 machine's KEY has TEXT in it; --cblas looks at the file that cblas_sgemm comes from. --under gives a program
-that runs them, as QEMU does; then only chapters with kernels, without processes: all takes minutes there. What QEMU warns of,
-that TCG (it) does not know all of its models' features, is no word of the chapter's.
+that runs them, as QEMU does: then only chapters with kernels, and without processes, since all would take
+minutes. What QEMU warns of, that TCG (it) does not know all of its models' features, is not the chapter's word.
 
 One line for each thing that is wrong. Status 0: nothing is. Needs the standard library only, and for the
 notebooks a Python with NumPy.

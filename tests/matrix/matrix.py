@@ -60,8 +60,9 @@ class Place:
     def __init__(self, build):
         self.build = os.path.realpath(build)
         self.directory = os.path.join(self.build, "matrix")
-        self.oracle = os.path.join(self.directory, "oracle")
         os.makedirs(self.directory, exist_ok=True)
+        self.own = tempfile.TemporaryDirectory(prefix="run-", dir=self.directory)  # several may run
+        self.oracle = os.path.join(self.own.name, "oracle")
 
     def path(self, *names):
         return os.path.join(self.directory, *names)
@@ -428,10 +429,10 @@ def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     place = Place(sys.argv[1])
-    shutil.rmtree(place.oracle, ignore_errors=True)
     check.make_oracle(place.oracle)
     with concurrent.futures.ThreadPoolExecutor(2) as rows:
         results = list(rows.map(lambda name: run_row(place, name), names or ROWS))
+    place.own.cleanup()
     counts = [sum(result.startswith(word) for result in results) for word in ("passed", "FAILED", "SKIPPED")]
     print("{} rows passed, {} failed, {} skipped".format(*counts))
     return counts[1] > 0

@@ -16,6 +16,7 @@ Environment: FORKJOIN_DEBIAN13  where Debian 13 is kept for the next time, inste
 """
 import concurrent.futures
 import contextlib
+import glob
 import itertools
 import os
 import platform
@@ -291,7 +292,7 @@ def limited(place, stem, option, value, prefix=()):
             return []
         # What OpenBLAS says before main begins is not ours.
         lines = [line for line in told.splitlines() if not line.startswith("OpenBLAS ")]
-        if process.returncode not in (1, 2) or len(lines) != 1 or os.path.exists(f"{directory}/saved"):
+        if process.returncode not in (1, 2) or len(lines) != 1 or glob.glob(f"{directory}/saved/*"):
             return [where + f"{check.ended(process.returncode)}, {len(lines)} lines: {' / '.join(lines)}"]
         return []
 

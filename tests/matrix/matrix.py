@@ -351,11 +351,14 @@ set -e
 CFLAGS=-Werror ./run 1 --repeats=1
 dpkg -s libopenblas0-openmp >/dev/null 2>&1 || apt-get -qq -y install --no-install-recommends libopenblas0-openmp
 openmp=$(dirname "$(find /usr/lib -path '*openblas-openmp/libopenblas.so.0')")
-CK_RUN_CASE=openmp LD_LIBRARY_PATH=$openmp build/tests/test_parallel
-meson test -C build --no-rebuild --num-processes 2 --timeout-multiplier 3 --print-errorlogs kernels cnn data gil lesson
+status=0
+CK_RUN_CASE=openmp LD_LIBRARY_PATH=$openmp build/tests/test_parallel >/tmp/openmp.log || { cat /tmp/openmp.log; status=1; }
+meson test -C build --no-rebuild --num-processes 2 --timeout-multiplier 3 kernels cnn data gil lesson >/tmp/suites.log ||
+    { grep -aE ' (FAIL|TIMEOUT|ERROR) ' /tmp/suites.log | sort -u; grep -aE ':[FE]:' build/meson-logs/testlog.txt; status=1; }
 rm -rf /tmp/oracle
-python3 tests/matrix/check.py build /tmp/oracle --cblas openblas-pthread
-LD_LIBRARY_PATH=$openmp python3 tests/matrix/check.py build /tmp/oracle --cblas openblas-openmp
+python3 tests/matrix/check.py build /tmp/oracle --cblas openblas-pthread || status=1
+LD_LIBRARY_PATH=$openmp python3 tests/matrix/check.py build /tmp/oracle --cblas openblas-openmp || status=1
+exit $status
 """
 
 

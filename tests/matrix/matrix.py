@@ -16,6 +16,7 @@ Environment: FORKJOIN_DEBIAN13  where Debian 13 is kept for the next time, inste
 """
 import concurrent.futures
 import contextlib
+import glob
 import itertools
 import os
 import platform
@@ -34,7 +35,7 @@ SOURCE = os.path.dirname(os.path.dirname(HERE))
 sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 import check  # noqa: E402
-from chapter_test import wait_until  # noqa: E402
+from chapter_test import read_npy, wait_until  # noqa: E402
 
 LIMIT = 900            # seconds for any one command: far more than needed
 SMALL_LIMIT = 20       # seconds for a chapter that runs into a limit: a result or a refusal, no hang
@@ -270,7 +271,8 @@ def load(place):
 # ---- Limits -------------------------------------------------------------------------------------------
 
 def limited(place, stem, option, value, prefix=()):
-    """What is wrong: it shall be a result, or one clear line; never a hang or a death by a signal."""
+    """What is wrong: it shall be a result, or one clear line; never a hang, a death by a signal, or half a
+    file."""
     with tempfile.TemporaryDirectory(prefix="forkjoin-") as directory:
         os.chmod(directory, 0o777)  # the program may run as another user
         command = [*DEFAULT_SIGNALS, *prefix, "prlimit", f"--{option}={value}", check.program(place.build, stem), "--quiet",
@@ -287,6 +289,11 @@ def limited(place, stem, option, value, prefix=()):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+        for path in glob.glob(f"{directory}/saved/*"):
+            try:
+                read_npy(path)
+            except (ValueError, SyntaxError, LookupError) as error:
+                return [where + f"half a file was left: {error}"]
         if process.returncode == 0:
             return []
         # What OpenBLAS says and does before main begins is not ours: without threads it raises SIGINT.

@@ -23,7 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from chapter_test import python_with_numpy, write_png
+from chapter_test import SHORT, python_with_numpy, write_png
 
 BUILD, SOURCE = (Path(argument).resolve() for argument in sys.argv[1:3])
 sys.path.insert(0, str(SOURCE / "docs" / "site"))
@@ -51,6 +51,16 @@ def commands(text):
             if info != "{source}" and re.match(r"([A-Z_]+=\S+ )*(\./run(\s|$)|python3 chapters/)",
                                                line):
                 yield line.split("#")[0].strip()
+
+
+def says_something_new(command, known):
+    """Has it a chapter, command or option that none before it had? They are added to what is known."""
+    words = {word.partition("=")[0] for word in command.split()
+             if word.startswith(("-", "FORKJOIN_")) or word.endswith(".py")}
+    words |= set(re.findall(r"\./run(?: [\w]+)?", command))
+    new = words - known
+    known |= words
+    return bool(new)
 
 
 def links(text):
@@ -187,6 +197,7 @@ def run(command, home, python):
 def main():
     passed = failed = skipped = 0
     seen = set()  # commands: an output and a chart have the same one
+    known = set()  # their words
     compiled, python = compiled_files(), python_with_numpy()
     showing = {file: [] for file in sorted(SOURCE.glob("docs/examples/*.c"))}
     with tempfile.TemporaryDirectory() as directory:
@@ -215,8 +226,10 @@ def main():
                     continue
                 seen.add(command)
                 if command in LEFT_OUT or command.startswith("./run bench"):
-                    print(f"skipped {command}: {LEFT_OUT.get(command, LEFT_OUT_BENCH)}")
+                    print(f"elsewhere {command}: {LEFT_OUT.get(command, LEFT_OUT_BENCH)}")
                     skipped += 1
+                    continue
+                if SHORT and not says_something_new(command, known):
                     continue
                 if command.startswith("python3 ") and not python:
                     print(f"skipped {command}: there is no Python with NumPy")

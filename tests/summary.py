@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 # A line of ours, or unittest's "test ... skipped 'why'"; what only another chapter tries is no skip.
-SKIPPED = re.compile(r"^(?:\S+: |.* \.\.\. )?skipped:? +(['\"]?)(?!not here|\d+$)(.*)\1$", re.I | re.M)
+SKIPPED = re.compile(r"^(?:\S+: |.* \.\.\. )?skipped:? +(?!['\"]?not here|\d+$)(['\"]?)(.*)\1$", re.I | re.M)
 GOOD = ("OK", "EXPECTEDFAIL")
 TO_DO = (
     ("numpy", "install python3-numpy"),

@@ -32,6 +32,12 @@ WORKERS = (1, 3) if SHORT else (1, 2, 3, 4, 7)
 LIMIT = 300  # seconds for any one program: far more than needed, also under a sanitizer
 PROMPT = 10  # seconds for what is promised within one: the promise, and a heavily loaded machine
 
+# A shell starts what is in the background with these two ignored, and Ctrl-C, which tests press, would do
+# nothing.
+for number in signal.SIGINT, signal.SIGQUIT:
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
 
 def few(cases, most=1):
     """All cases; with FORKJOIN_SHORT the first ones, so the most telling come first."""

@@ -4,8 +4,9 @@
 Usage: python3 tests/test_docs.py BUILD_ROOT SOURCE_ROOT
 
 Takes every line of a fenced block that begins with ./run, variables before it or not, and runs it as
-written, in an empty directory and with one repeat; likewise those that begin with python3 and a
-notebook.py, where there is a Python with NumPy; and looks up every relative link of every page.
+written, in an empty directory, but with one repeat and few --seconds; likewise those that begin with
+python3 and a notebook.py, where there is a Python with NumPy; and looks up every relative link of every
+page. With FORKJOIN_SHORT only commands that have a word that none before them had.
 
 No page has C of its own: it names the file and the regions (a block {source}, see
 docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
@@ -189,7 +190,8 @@ def run(command, home, python):
     command = command.replace("./run", str(SOURCE / "run"), 1).replace("~", str(home))
     command = command.replace("python3 chapters/", f"{python} {SOURCE}/chapters/", 1)
     environment = {**os.environ, "HOME": str(home), "FORKJOIN_BUILD": str(BUILD)}
-    words = ["env", *command.split(), *(["--repeats", "1"] if chapter else [])]
+    words = ["env", *command.split(), *(["--repeats", "1"] if chapter else []),
+             *(["--seconds", "0.05"] if "--seconds" in command else [])]
     return subprocess.run(words, cwd=home, env=environment, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=LIMIT, check=False)
 

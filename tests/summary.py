@@ -7,8 +7,8 @@ Usage: python3 tests/summary.py BUILD_ROOT [--all] [SUITE...] [OPTION...]
 This is ./run test. Without --all it is the quick choice of cases, one of each kind: FORKJOIN_SHORT in
 tests/meson.build and in the tests. SUITE and OPTION are those of `meson test`.
 
-A suite that passes may have left out a part, because this machine lacks something. It says so in a
-line `skipped: what and why` or as unittest does, and is quoted here; a suite's status 77 says that all of it was.
+A suite that passes may have left out a part, because this machine lacks something. It says so in a line
+`skipped: what and why` or as unittest does, and is quoted here; status 77 says that all of it was.
 """
 import json
 import os
@@ -33,7 +33,7 @@ TO_DO = (
 
 
 def meson(build, options):
-    """Runs `meson test`; its status. Most tests wait most of their time, so more run than there are cores."""
+    """Runs `meson test`; its status. Many tests wait most of their time: one more runs than there are cores."""
     setup = ["--setup", "all"] if "--all" in options else []
     options = [option for option in options if option != "--all"]
     cores = len(os.sched_getaffinity(0))

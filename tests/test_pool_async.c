@@ -2457,7 +2457,7 @@ static long sum_of_squares(long n)
 
 #define NESTINGS (short_of_a_kind() ? 3 : 9)
 
-/* The outer of two methods; the inner one is i % 3. Of the first three each is outer and inner once. */
+/* The outer of two methods; the inner one is i % 3. The first three have each of both once. */
 static struct pool_options nesting_situation(int i, int nesting)
 {
     const int outer = (i + i / 3 + 1) % 3;

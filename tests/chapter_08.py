@@ -9,8 +9,7 @@ import time
 import unittest
 
 from chapter_test import (LIMIT, MODES, PROMPT, Chapter, ChapterTest, OtherBlas, TerminalTest, family,
-                          read_npy,
-                          wait_until)
+                          few, read_npy, wait_until)
 
 WORKLOADS = ("x_plus_1", "python_like", "large_data", "image", "matrix")
 QUESTIONS = ("independent", "heavy", "large")
@@ -225,10 +224,10 @@ class Advice(ChapterTest):
             self.assertIn(expected, (None, report["conclusions"][workload]), workload)
 
     def test_it_follows_from_the_figures(self):
-        for options in (self.small(40), ["--repeats=1", "--workers=2"],
-                        ["--repeats=1", "--transfer=copy"], ["--repeats=1", "--transfer=shared"],
-                        [*self.small(5), "--workers=1"], [*self.small(1)],
-                        [*self.small(13), "--mode=threads,gil"], [*self.small(13), "--workers=7"]):
+        for options in few((self.small(40), [*self.small(13), "--workers=7"],
+                            ["--repeats=1", "--workers=2"], ["--repeats=1", "--transfer=copy"],
+                            ["--repeats=1", "--transfer=shared"], [*self.small(5), "--workers=1"],
+                            [*self.small(1)], [*self.small(13), "--mode=threads,gil"]), 2):
             with self.subTest(options=options):
                 self.assert_advice(self.report(*options), WORKLOADS)
 
@@ -449,8 +448,8 @@ class Commands(ChapterTest):
             self.assertLess(run["cpu_s"]["median"], 10 * sequential, run)
 
     def test_signals_end_the_commands(self):
-        for number, group in ((signal.SIGINT, True), (signal.SIGINT, False),
-                              (signal.SIGTERM, False), (signal.SIGKILL, False)):
+        for number, group in few(((signal.SIGINT, True), (signal.SIGKILL, False),
+                                  (signal.SIGINT, False), (signal.SIGTERM, False)), 2):
             for mode in MODES:
                 with self.subTest(signal=number.name, group=group, mode=mode):
                     process = self.start(f"--mode={mode}", "--command=sleep 60 {}", "0", "--workers=2",

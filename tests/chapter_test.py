@@ -7,6 +7,7 @@ import array
 import ast
 import ctypes
 import fcntl
+import functools
 import json
 import os
 import pty
@@ -24,12 +25,23 @@ import zlib
 from dataclasses import dataclass
 from typing import Callable
 
-# With FORKJOIN_SHORT set, as for a build with sanitizers, which makes all of it slow: fewer of a kind.
+# With FORKJOIN_SHORT set, as by ./run test unless it is told --all: one of each kind, see few().
 SHORT = bool(os.environ.get("FORKJOIN_SHORT"))
 MODES = ("sequential", "threads", "gil", "processes")
 WORKERS = (1, 3) if SHORT else (1, 2, 3, 4, 7)
 LIMIT = 300  # seconds for any one program: far more than needed, also under a sanitizer
 PROMPT = 10  # seconds for what is promised within one: the promise, and a heavily loaded machine
+
+# A shell starts what is in the background with these two ignored, and Ctrl-C, which tests press, would do
+# nothing.
+for number in signal.SIGINT, signal.SIGQUIT:
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def few(cases, most=1):
+    """All cases; with FORKJOIN_SHORT the first ones, so the most telling come first."""
+    return cases[:most] if SHORT else cases
 
 
 @dataclass
@@ -193,6 +205,7 @@ def adds_in_another_order(path):
 
 # ---- Python ---------------------------------------------------------------------------------------
 
+@functools.cache  # a Python that looks takes a fifth of a second
 def python_with_numpy():
     for python in dict.fromkeys((sys.executable, "python3", "/usr/bin/python3")):
         try:
@@ -238,6 +251,10 @@ class ChapterTest(unittest.TestCase):
     def end_processes(self):
         for pid in family(self.mark):
             kill(pid)
+
+    def not_here(self, why):
+        """What another chapter tries, or only it can: nothing that this machine lacks."""
+        self.skipTest(f"not here: {why}")
 
     def path(self, *names):
         return os.path.join(self.directory, *names)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from chapter_test import with_numpy
+from chapter_test import few, with_numpy
 
 np = with_numpy()
 if np is None:
@@ -20,9 +20,9 @@ if np is None:
     sys.exit(77)
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
-SEEDS = [0, 1, 42, 2**32 - 1]
+SEEDS = few([42, 2**32 - 1, 0, 1], 2)
 SIZES = [(5, 5), (5, 6), (6, 5), (7, 100), (100, 7), (19, 20), (20, 21), (64, 64), (33, 529)]
-SLICES_SIZES = [(128, 128), (480, 640), (5, 1029), (1080, 517), (600, 1050)]
+SLICES_SIZES = few([(128, 128), (480, 640), (5, 1029), (1080, 517), (600, 1050)], 3)
 failures = 0
 
 

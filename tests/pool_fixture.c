@@ -271,9 +271,23 @@ void settled_pids(struct pool *pool, const pid_t *dead, pid_t *pids)
 
 /* ---- Situations ------------------------------------------------------------------------------ */
 
+bool short_of_a_kind(void)
+{
+    const char *value = getenv("FORKJOIN_SHORT");
+    return value && *value;
+}
+
+int situations(void)
+{
+    return 3 * (short_of_a_kind() ? 1 : SANITIZED ? 2 : 3);
+}
+
 struct pool_options situation(int i)
 {
     static const int workers[] = {1, 2, MAX_WORKERS};
+    static const int chosen[] = {3, SANITIZED ? 1 : 7, 2}; /* 2, 8 and 1 workers */
+    if (i < 3 && short_of_a_kind())
+        i = chosen[i];
     return (struct pool_options){.workers = workers[i / 3],
                                  .start_method = (enum pool_start_method)(i % 3)};
 }

@@ -75,9 +75,12 @@ void settled_pids(struct pool *pool, const pid_t *dead, pid_t *pids);
 void pause_ms(int milliseconds);
 double seconds(void); /* CLOCK_MONOTONIC */
 
-/* ---- Situations: each start method with 1, 2 and 8 workers (sanitizers: 1 and 2) ------------- */
+/* ---- Situations: each start method with 1, 2 and 8 workers (sanitizers: 1 and 2) -------------
+ * With FORKJOIN_SHORT set three of them, 0 to 2, each start method and each number once. */
 
-#define SITUATIONS  (3 * (SANITIZED ? 2 : 3))
+bool short_of_a_kind(void); /* FORKJOIN_SHORT: fewer of a kind */
+int situations(void);
+#define SITUATIONS  situations()
 #define MAX_WORKERS 8
 
 struct pool_options situation(int i);

@@ -8,7 +8,7 @@ import stat
 import time
 import unittest
 
-from chapter_test import LIMIT, PROMPT, SHORT, ChapterTest, family, kill, python_with_numpy, wait_until
+from chapter_test import LIMIT, PROMPT, ChapterTest, family, kill, python_with_numpy, wait_until
 
 HELP = 'case "$*" in *"import numpy"*|*--help*) exec {python} "$@";; esac\n'  # the calls before
 ENDLESS = 'echo >"$1"; while :; do sleep 0.01; echo >>"$1"; done'  # keeps a file open and written
@@ -31,8 +31,6 @@ for path in sys.argv[1:]:
 class BesideTest(ChapterTest):
     def setUp(self):
         super().setUp()
-        if SHORT and self.stem != "01_pool_map":
-            self.skipTest("FORKJOIN_SHORT: the first chapter is enough")
         self.real = python_with_numpy()
         if not self.real:
             self.skipTest("no Python with NumPy was found: no notebook stands beside C")
@@ -177,7 +175,7 @@ class BesideFaults(BesideTest):
 
     def setUp(self):
         if self.stem != "01_pool_map":
-            self.skipTest("the first chapter is enough")
+            self.not_here("the first chapter is enough")
         super().setUp()
 
     def assert_without(self, environment, *words, status=0, options=()):
@@ -326,7 +324,7 @@ class Chapters(BesideTest):
 
     def test_a_changed_array_is_its_workloads(self):
         if self.stem != "03_transfer_cost":
-            raise unittest.SkipTest("only chapter 3 saves an array for each workload")
+            self.not_here("only chapter 3 saves an array for each workload")
         with open(self.path("change.py"), "w") as file:
             file.write(CHANGE)
         report, err = self.run_json(status=1, env=self.altered(
@@ -337,7 +335,7 @@ class Chapters(BesideTest):
 
     def test_what_python_cannot_do(self):
         if self.stem != "08_when_to_parallelise":
-            raise unittest.SkipTest("only chapter 8 answers, or runs commands")
+            self.not_here("only chapter 8 answers, or runs commands")
         for options, words in (
                 (["--independent=no"], "nothing was measured"),
                 (["--command=true {}", "--repeats=1", "/etc/passwd"], "--files")):

@@ -4,8 +4,9 @@
 Usage: python3 tests/test_docs.py BUILD_ROOT SOURCE_ROOT
 
 Takes every line of a fenced block that begins with ./run, variables before it or not, and runs it as
-written, in an empty directory and with one repeat; likewise those that begin with python3 and a
-notebook.py, where there is a Python with NumPy; and looks up every relative link of every page.
+written, in an empty directory, but with one repeat and few --seconds; likewise those that begin with
+python3 and a notebook.py, where there is a Python with NumPy; and looks up every relative link of every
+page. With FORKJOIN_SHORT only commands that have a word that none before them had.
 
 No page has C of its own: it names the file and the regions (a block {source}, see
 docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
@@ -23,7 +24,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from chapter_test import python_with_numpy, write_png
+from chapter_test import SHORT, python_with_numpy, write_png
 
 BUILD, SOURCE = (Path(argument).resolve() for argument in sys.argv[1:3])
 sys.path.insert(0, str(SOURCE / "docs" / "site"))
@@ -51,6 +52,16 @@ def commands(text):
             if info != "{source}" and re.match(r"([A-Z_]+=\S+ )*(\./run(\s|$)|python3 chapters/)",
                                                line):
                 yield line.split("#")[0].strip()
+
+
+def says_something_new(command, known):
+    """Has it a chapter, command or option that none before it had? They are added to what is known."""
+    words = {word.partition("=")[0] for word in command.split()
+             if word.startswith(("-", "FORKJOIN_")) or word.endswith(".py")}
+    words |= set(re.findall(r"\./run(?: [\w]+)?", command))
+    new = words - known
+    known |= words
+    return bool(new)
 
 
 def links(text):
@@ -189,7 +200,8 @@ def run(command, home, python):
     command = command.replace("./run", str(SOURCE / "run"), 1).replace("~", str(home))
     command = command.replace("python3 chapters/", f"{python} {SOURCE}/chapters/", 1)
     environment = {**os.environ, "HOME": str(home), "FORKJOIN_BUILD": str(BUILD)}
-    words = ["env", *command.split(), *(["--repeats", "1"] if chapter else [])]
+    words = ["env", *command.split(), *(["--repeats", "1"] if chapter else []),
+             *(["--seconds", "0.05"] if "--seconds" in command else [])]
     return subprocess.run(words, cwd=home, env=environment, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=LIMIT, check=False)
 
@@ -197,6 +209,7 @@ def run(command, home, python):
 def main():
     passed = failed = skipped = 0
     seen = set()  # commands: an output and a chart have the same one
+    known = set()  # their words
     compiled, python = compiled_files(), python_with_numpy()
     showing = {file: [] for file in sorted(SOURCE.glob("docs/examples/*.c"))}
     with tempfile.TemporaryDirectory() as directory:
@@ -225,8 +238,10 @@ def main():
                     continue
                 seen.add(command)
                 if command in LEFT_OUT or command.startswith("./run bench"):
-                    print(f"skipped {command}: {LEFT_OUT.get(command, LEFT_OUT_BENCH)}")
+                    print(f"elsewhere {command}: {LEFT_OUT.get(command, LEFT_OUT_BENCH)}")
                     skipped += 1
+                    continue
+                if SHORT and not says_something_new(command, known):
                     continue
                 if command.startswith("python3 ") and not python:
                     print(f"skipped {command}: there is no Python with NumPy")

@@ -18,7 +18,7 @@ import time
 import traceback
 from pathlib import Path
 
-from chapter_test import with_numpy
+from chapter_test import SHORT, few, with_numpy
 
 np = with_numpy()
 if np is None:
@@ -27,7 +27,7 @@ if np is None:
 
 ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent).resolve()
 CHAPTERS = {path.parent.name[:2]: path for path in sorted(ROOT.glob("chapters/*/notebook.py"))}
-WORKERS = [2, 1, 3, 7]
+WORKERS = [2, 1] if SHORT else [2, 1, 3, 7]
 SMALL = {"01": ["--tasks", 3, "--iterations", 10], "02": ["--tasks", 3, "--iterations", 10],
          "03": ["--light-tasks", 3, "--matrices", 2, "--order", 4],
          "04": ["--images", 2, "--size", 6],
@@ -49,6 +49,44 @@ def run(chapter, *options, directory=None, **environment):
                            *map(str, options)], cwd=directory, timeout=240,
                           env={**os.environ, **environment}, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True)
+
+
+# One Python imports NumPy, which takes most of the time of so short a program, and forks for each option.
+EACH = """
+import json, os, sys, tempfile, traceback
+sys.path.insert(0, sys.argv[1])
+import notebook
+results = []
+for option in json.loads(sys.argv[2]):
+    with (tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile("w+") as out,
+          tempfile.TemporaryFile("w+") as err):
+        child = os.fork()
+        if child == 0:
+            os.chdir(directory)
+            os.dup2(out.fileno(), 1), os.dup2(err.fileno(), 2)
+            sys.argv[1:] = [option, "--save", "saved"]
+            status = 255
+            try:
+                status = notebook.main() or 0
+            except SystemExit as end:
+                status = end.code or 0
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush(), sys.stderr.flush()
+            os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        texts = [(file.seek(0), file.read())[1] for file in (out, err)]
+        results.append({"status": status, "out": texts[0], "err": texts[1],
+                        "files": os.listdir(directory)})
+json.dump(results, sys.stdout)
+"""
+
+
+def run_each(chapter, options):
+    """Runs it with each option and --save: status, out, err and files of each."""
+    ran = subprocess.run([sys.executable, "-B", "-W", "error", "-c", EACH, CHAPTERS[chapter].parent,
+                          json.dumps(options)], timeout=240, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(ran.stdout)
 
 
 def run_saved(chapter, *options):
@@ -93,7 +131,7 @@ def normal_stream(seed, *shape):
 # ---- Tests ------------------------------------------------------------------------------------
 
 def test_pool_map_against_the_closed_form():
-    for tasks, iterations in (1, 1), (2, 1000), (13, 2001):
+    for tasks, iterations in few(((13, 2001), (1, 1), (2, 1000))):
         report, saved = run_saved("01", "--tasks", tasks, "--iterations", iterations)
         check(sorted(saved) == ["results"], f"saved {sorted(saved)}")
         expected = [x * (iterations * (iterations - 1) // 2) for x in range(tasks)]
@@ -103,9 +141,9 @@ def test_pool_map_against_the_closed_form():
 
 
 def test_pool_starmap_against_the_closed_form():
-    for tasks, iterations, multiplier, offset in ((11, 1000, 2, 100), (1, 1, 5, -7),
-                                                  (7, 503, -3, -12345678901),
-                                                  (2, 2, 2**63 - 1, 0), (1, 1, 0, -2**63)):
+    for tasks, iterations, multiplier, offset in few((
+            (7, 503, -3, -12345678901), (11, 1000, 2, 100), (1, 1, 5, -7), (2, 2, 2**63 - 1, 0),
+            (1, 1, 0, -2**63))):
         report, saved = run_saved("02", "--tasks", tasks, "--iterations", iterations,
                                   f"--multiplier={multiplier}", f"--offset={offset}")
         check(sorted(saved) == ["results"], f"saved {sorted(saved)}")
@@ -116,7 +154,7 @@ def test_pool_starmap_against_the_closed_form():
 
 
 def test_transfer_cost_against_exact_sums():
-    for seed, light, matrices, order in (42, 10, 5, 7), (3, 1, 1, 1), (2**32 - 1, 101, 3, 64):
+    for seed, light, matrices, order in few(((42, 10, 5, 7), (3, 1, 1, 1), (2**32 - 1, 101, 3, 64))):
         report, saved = run_saved("03", "--seed", seed, "--light-tasks", light, "--matrices",
                                   matrices, "--order", order)
         check(sorted(saved) == ["heavy", "light", "matrices", "very_light"], f"{sorted(saved)}")
@@ -159,8 +197,9 @@ def edges_by_one_kernel(image):
 
 
 def test_image_filters_against_one_kernel():
-    for seed, images, size, shape, loops in ((42, 3, "20x13", (20, 13), 2), (5, 2, "9", (9, 9), 9),
-                                             (0, 1, "5x5", (5, 5), 1), (42, 2, "8x31", (8, 31), 0)):
+    for seed, images, size, shape, loops in few((
+            (42, 3, "20x13", (20, 13), 2), (5, 2, "9", (9, 9), 9), (0, 1, "5x5", (5, 5), 1),
+            (42, 2, "8x31", (8, 31), 0))):
         report, saved = run_saved("04", "--seed", seed, "--images", images, "--size", size,
                                   "--python-images", loops)
         check(sorted(saved) == ["edges", "images"], f"saved {sorted(saved)}")
@@ -225,9 +264,9 @@ def preprocessed(image):
 
 
 def test_data_loading_against_exact_sums():
-    for seed, n, size, batch, epochs, flags in (
-            (42, 7, 9, 3, 1, []), (3, 1, 4, 1, 2, []), (7, 5, 33, 5, 2, ["--augment"]),
-            (2**32 - 1, 8, 17, 3, 2, ["--augment", "--drop-last"]), (0, 5, 6, 2, 1, ["--drop-last"])):
+    for seed, n, size, batch, epochs, flags in few((
+            (2**32 - 1, 8, 17, 3, 2, ["--augment", "--drop-last"]), (42, 7, 9, 3, 1, []),
+            (3, 1, 4, 1, 2, []), (7, 5, 33, 5, 2, ["--augment"]), (0, 5, 6, 2, 1, ["--drop-last"])), 2):
         report, saved = run_saved("05", "--seed", seed, "--samples", n, "--size", size,
                                   "--batch-size", batch, "--epochs", epochs, "--train-epochs", 2,
                                   "--train-ms", 1, *flags)
@@ -267,7 +306,7 @@ def logits_tap_by_tap(images, conv1, conv2, fc):
 
 def test_inference_tap_by_tap():
     shapes = {"conv1_w": (16, 1, 3, 3), "conv2_w": (32, 16, 3, 3), "fc_w": (1152, 10)}
-    for seed, n in (42, 4), (5, 1):
+    for seed, n in few(((42, 4), (5, 1))):
         report, saved = run_saved("06", "--seed", seed, "--images", n)
         check(sorted(saved) == ["conv1_w", "conv2_w", "fc_w", "images", "logits"], f"{saved}")
         sizes = [math.prod(shape) for shape in shapes.values()]
@@ -293,8 +332,8 @@ def test_inference_tap_by_tap():
 
 
 def test_final_benchmark_against_formulas():
-    for seed, images, shape, order, cnn, loops in (
-            (42, 3, (20, 13), 5, 2, 2), (7, 1, (9, 9), 1, 1, 0), (0, 2, (5, 6), 23, 8, 9)):
+    for seed, images, shape, order, cnn, loops in few((
+            (42, 3, (20, 13), 5, 2, 2), (7, 1, (9, 9), 1, 1, 0), (0, 2, (5, 6), 23, 8, 9))):
         report, saved = run_saved("09", "--seed", seed, "--images", images, "--size",
                                   "{}x{}".format(*shape), "--order", order, "--cnn-images", cnn,
                                   "--python-images", loops)
@@ -347,7 +386,7 @@ def test_final_benchmark_loops_only():
 
 
 def test_when_to_parallelise_against_the_closed_form():
-    for light, tasks, iterations in (1, 1, 1), (1003, 13, 100), (5, 1001, 3):
+    for light, tasks, iterations in few(((1003, 13, 100), (1, 1, 1), (5, 1001, 3))):
         report, saved = run_saved("08", "--light-tasks", light, "--tasks", tasks, "--iterations",
                                   iterations)
         check(sorted(saved) == ["python_like", "x_plus_1"], f"saved {sorted(saved)}")
@@ -398,8 +437,8 @@ def test_answers_lead_through_the_tree():
 
 def test_shared_memory_against_exact_sums():
     before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
-    for seed, text, sides in ((42, "13x5x3", (13, 5, 3)), (5, "1x1x1", (1, 1, 1)),
-                              (0, "6", (6, 6, 6)), (2**32 - 1, "50x20x30", (50, 20, 30))):
+    for seed, text, sides in few(((42, "13x5x3", (13, 5, 3)), (5, "1x1x1", (1, 1, 1)),
+                                  (0, "6", (6, 6, 6)), (2**32 - 1, "50x20x30", (50, 20, 30)))):
         report, saved = run_saved("07", "--seed", seed, "--shape", text)
         check(sorted(saved) == ["array", "total"], f"saved {sorted(saved)}")
         stream = normal_stream(seed, *sides).astype(np.float32)
@@ -482,7 +521,7 @@ def test_what_c_needs_to_know():
 
 def test_text_and_files():
     """Without --json -, a table for people; figures and arrays go where they are asked to."""
-    for chapter in CHAPTERS:
+    for chapter in few(list(CHAPTERS)):
         with tempfile.TemporaryDirectory() as directory:
             ran = run(chapter, *SMALL[chapter], "-w", 2, "-r", 3, "--json", "figures.json",
                       directory=directory)
@@ -523,19 +562,18 @@ def test_wrong_command_lines():
                   "--order=-1", "--order=2x2", "--order=1000000", "--cnn-images=0",
                   "--cnn-images=10000000", "--python-images=-1", "--python-images=x"]}
     for chapter in CHAPTERS:
-        for option in common + own[chapter]:
-            with tempfile.TemporaryDirectory() as directory:
-                ran = run(chapter, option, "--save", "saved", directory=directory)
-                what = f"{chapter} {option[:40]}: status {ran.returncode}, '{ran.stderr}'"
-                check(ran.returncode == 2, what)
-                check(ran.stderr.count("\n") == 1 and ran.stderr.endswith("\n"), what)
-                check(not ran.stdout and not os.listdir(directory), f"{what}, wrote something")
-                name = option.split("=")[0]
-                check(name in ran.stderr or "--save" in ran.stderr, f"{what}: names no option")
+        options = common + own[chapter]
+        for option, ran in zip(options, run_each(chapter, options), strict=True):
+            what = f"{chapter} {option[:40]}: {ran}"
+            check(ran["status"] == 2, what)
+            check(ran["err"].count("\n") == 1 and ran["err"].endswith("\n"), what)
+            check(not ran["out"] and not ran["files"], f"{what}, wrote something")
+            name = option.split("=")[0]
+            check(name in ran["err"] or "--save" in ran["err"], f"{what}: names no option")
 
 
 def test_places_that_cannot_be_written():
-    for chapter in CHAPTERS:
+    for chapter in few(list(CHAPTERS)):
         for option in "--save", "--json":
             with tempfile.NamedTemporaryFile() as file:
                 ran = run(chapter, option, file.name + "/inside", *SMALL[chapter])
@@ -554,7 +592,7 @@ run_threads = notebook.run_threads
 notebook.run_threads = lambda *arguments: run_threads(*arguments)[::-1]
 notebook.main()
 """
-    for chapter, path in CHAPTERS.items():
+    for chapter, path in few(list(CHAPTERS.items())):
         ran = subprocess.run([sys.executable, "-B", "-c", program, str(path.parent), "--workers=2",
                               "--json=-", *map(str, SMALL[chapter])], timeout=60,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -570,7 +608,7 @@ def test_every_start_method():
         with tempfile.TemporaryDirectory() as directory:
             Path(directory, "sitecustomize.py").write_text(  # imported by every Python that starts
                 f"import multiprocessing\nmultiprocessing.set_start_method('{method}')\n")
-            for chapter in CHAPTERS:
+            for chapter in few(list(CHAPTERS)):
                 ran = run(chapter, *SMALL[chapter], "--workers=2", "--json=-",
                           directory=directory, PYTHONPATH=directory)
                 check(ran.returncode == 0 and not ran.stderr, f"{chapter}, {method}: {ran.stderr}")

@@ -121,7 +121,7 @@ object=common/lesson/liblesson.a.p/source.c.o
 expect 0 "$ninja" -C "$place/build" "$object"
 grep -qaF "$place" "$place/build/$object" || fail 'the program does not know where its sources are'
 if [ -n "${FORKJOIN_SHORT:-}" ]; then
-    echo 'skipped: a whole compilation in such a path, only with --all'
+    echo 'skipped: not here: a whole compilation in such a path, only with --all'
 else
     expect 0 "$place/run" 1 --version
     [ "$(lines out)" -eq 1 ] || fail 'the set-up wrote to standard output'

@@ -17,6 +17,7 @@ expect() {
     shift
     "$@" </dev/null >"$scratch/out" 2>"$scratch/err"
     status=$?
+    sed -i '/waiting for another .\/run to finish its set-up/d' "$scratch/err" # another test uses ./run, too
     if [ "$status" -ne "$wanted" ]; then fail "status $status, not $wanted: $*"; fi
 }
 
@@ -113,8 +114,10 @@ grep -Eq '^[0-9]+ of [0-9]+ predictions were close' "$scratch/out" || fail 'the 
 if grep -q 'no line fits' "$scratch/out"; then fail 'tests/demo_answers.txt lacks an answer'; fi
 mkdir answers
 printf '* * * *: 2\n' >"answers/$first.txt"
-expect 0 "$run" demo --answers=answers --mode threads --seconds 0.01 --repeats 1 --workers 2
-grep -q "^$first .* 2.00x" "$scratch/out" || fail 'the answers in a directory are not found'
+if [ -z "${FORKJOIN_SHORT:-}" ]; then # all chapters again
+    expect 0 "$run" demo --answers=answers --mode threads --seconds 0.01 --repeats 1 --workers 2
+    grep -q "^$first .* 2.00x" "$scratch/out" || fail 'the answers in a directory are not found'
+fi
 printf '* * * *: nonsense\n' >wrong.txt
 expect 2 "$run" demo --answers wrong.txt
 grep -q 'wrong.txt, line 1' "$scratch/err" || fail 'the wrong line is not named'
@@ -150,6 +153,15 @@ rmdir "$TMPDIR" || fail 'interrupted: something was left in TMPDIR'
 unset TMPDIR
 
 echo 'a build directory that is new, has a blank in its name, is damaged, was interrupted'
+# Of a tree with the first chapter alone, and no tests: most of the time would go into the compiler.
+tree="$scratch/a b/tree"
+mkdir -p "$tree/chapters"
+cp -R "$source_root/run" "$source_root/meson.build" "$source_root/meson_options.txt" "$source_root/common" "$tree/"
+cp -R "$source_root/chapters/$first" "$tree/chapters/"
+sed -i "/^  '[0-9][0-9]_/{/'$first'/!d}" "$tree/meson.build"
+sed -i "s/value: 'auto'/value: 'disabled'/" "$tree/meson_options.txt"
+run=$tree/run
+ln -sf "$run" "$scratch/a b/book"
 FORKJOIN_BUILD="$scratch/a b/new"
 export CFLAGS=-O0 # from here on, or each new configuration would compile all anew
 expect 0 "$run" "$number" --version

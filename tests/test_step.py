@@ -12,7 +12,7 @@ import sys
 import time
 import unittest
 
-from chapter_test import LIMIT, ChapterTest, TerminalTest
+from chapter_test import LIMIT, ChapterTest, TerminalTest, few
 
 SMALL = ("--tasks=6", "--iterations=100", "--repeats=1", "--workers=2")
 # 10^9 turns of a loop: some tenths of a second anywhere
@@ -84,7 +84,7 @@ class Live(TerminalTest):
         self.assertRegex(screen.text(), r"\nheavy_computation\(x\).*\nmode .*\nsequential .*\nthreads ")
 
     def test_narrow_window(self):
-        for columns in (1, 20):
+        for columns in few((20, 1)):
             with self.subTest(columns=columns):
                 process = self.open(*LONG, columns=columns, streams=("stderr",))
                 out = process.stdout.read()
@@ -122,9 +122,9 @@ class Live(TerminalTest):
         self.assertNotRegex(self.shown, r"\x1b\[[0-9;]*m")
 
     def test_when_there_is_none(self):
-        cases = ((("--no-progress",), {}), (("--quiet",), {}), ((), {"TERM": "dumb"}),
-                 ((), {"TERM": None}), ((), {"TERM": ""}), ((), {"streams": ("stdin",)}))
-        for options, keywords in cases:
+        cases = ((("--no-progress",), {}), ((), {"TERM": "dumb"}), ((), {"streams": ("stdin",)}),
+                 (("--quiet",), {}), ((), {"TERM": None}), ((), {"TERM": ""}))
+        for options, keywords in few(cases, 3):
             with self.subTest(options=options, **keywords):
                 process = self.open(*LONG[:-1], "--mode=sequential", *options, **keywords)
                 out = process.stdout.read() if process.stdout else ""
@@ -139,7 +139,7 @@ class Live(TerminalTest):
     def test_stopped_and_continued(self):
         """What the shell has written meanwhile stays."""
         shell = "\n[1]+  Stopped\n$ fg\n"
-        for mode in "threads", "processes":
+        for mode in few(("processes", "threads")):
             with self.subTest(mode=mode):
                 process = self.open(*LONG[:2], "--repeats=99", "--workers=2", f"--mode={mode}",
                                     streams=("stderr",))
@@ -165,8 +165,8 @@ class Live(TerminalTest):
         self.assertEqual(self.shown, "")
 
     def test_signals_leave_a_clean_screen(self):
-        for number, mode in ((signal.SIGINT, "threads"), (signal.SIGTERM, "processes"),
-                             (signal.SIGHUP, "processes")):
+        for number, mode in few(((signal.SIGINT, "threads"), (signal.SIGTERM, "processes"),
+                                 (signal.SIGHUP, "processes")), 2):
             with self.subTest(number=number, mode=mode):
                 process = self.open(*LONG[:2], "--repeats=99", "--workers=2", f"--mode={mode}",
                                     streams=("stderr",))

@@ -133,7 +133,7 @@ class Timelines(ChapterTest):
 
     def test_every_task_is_there(self):
         if self.stem not in ("01_pool_map", "02_pool_starmap"):
-            self.skipTest("other chapters have several loops in a run, or tasks too small")
+            self.not_here("other chapters have several loops in a run, or tasks too small")
         for method in "forkserver", "fork", "spawn":
             trace, report = self.record(*self.small(23), "--workers=1,3", "--schedule=dynamic",
                                         f"--start-method={method}")
@@ -221,7 +221,7 @@ class Timelines(ChapterTest):
 
     def test_interrupt_leaves_nothing(self):
         if self.stem != "01_pool_map":
-            self.skipTest("as in the first chapter")
+            self.not_here("as in the first chapter")
         process = self.start("--seconds=0.3", "--repeats=1000", "--workers=2", "--timeline",
                              "--trace", self.path("trace.json"))
         time.sleep(1)
@@ -248,7 +248,7 @@ class Format(ChapterTest):
 
     def test_checker(self):
         if self.stem != "01_pool_map":
-            self.skipTest("as in the first chapter")
+            self.not_here("as in the first chapter")
         self.assertEqual(self.trace(self.GOOD).tasks(1), {0: 1, 1: 1})
         for i, _ in enumerate(self.GOOD[:4]):
             with self.subTest(left_out=i), self.assertRaises((ValueError, KeyError)):

@@ -79,12 +79,12 @@ void run_once(struct measurement *measurement, struct configuration *configurati
     const double expected = configuration->last_wall > 0.0
                                 ? configuration->last_wall
                                 : measurement->configurations[0].last_wall;
-    if (!measurement->recorded)
-        live_begin(lesson, measurement->workload, &run, expected > 0.0 ? expected : -1.0);
     const bool team = configuration->mode == LESSON_THREADS || configuration->mode == LESSON_GIL;
     if (configuration->threads == 0)
         configuration->threads = team ? team_of(run.workers) : run.workers;
     const int bound = run.threads = configuration->threads;
+    if (!measurement->recorded)
+        live_begin(lesson, measurement->workload, &run, expected > 0.0 ? expected : -1.0);
     settle(run.pool);
     if (team)
         bind_team(lesson, bound, true);

@@ -33,11 +33,10 @@ from chapter_test import (LIMIT, MODES, PROMPT, SHORT, WORKERS, ChapterTest, arg
 # all of it, and each other one, besides its own tests, with what its own code could get wrong.
 FIRST = "01_pool_map"
 EVERYWHERE = {
-    "Results": ("all_modes_workers_and_sizes", "size_zero", "transfer", "seconds", "instruction_sets"),
+    "Results": ("all_modes_workers_and_sizes", "size_zero", "transfer", "instruction_sets"),
     "NumPy": ("sizes",),
     "Output": ("plain_text",),
     "BadInput": ("sizes", "too_much_memory"),
-    "Faults": ("worker_killed", "full_disk_save"),
     "Timelines": ("trace",),
     "Beside": ("rows_of_the_same_task",),
 }

@@ -6,7 +6,7 @@ Usage: python3 tests/test_docs.py BUILD_ROOT SOURCE_ROOT
 Takes every line of a fenced block that begins with ./run, variables before it or not, and runs it as
 written, in an empty directory, but with one repeat and few --seconds; likewise those that begin with
 python3 and a notebook.py, where there is a Python with NumPy; and looks up every relative link of every
-page. With FORKJOIN_SHORT only commands that have a word that none before them had.
+page. With FORKJOIN_SHORT only commands that have a word that none before them had, most in one mode.
 
 No page has C of its own: it names the file and the regions (a block {source}, see
 docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
@@ -201,7 +201,10 @@ def run(command, home, python):
     command = command.replace("python3 chapters/", f"{python} {SOURCE}/chapters/", 1)
     environment = {**os.environ, "HOME": str(home), "FORKJOIN_BUILD": str(BUILD)}
     words = ["env", *command.split(), *(["--repeats", "1"] if chapter else []),
-             *(["--seconds", "0.05"] if "--seconds" in command else [])]
+             *(["--seconds", "0.05"] if "--seconds" in command else []),
+             # The chapters' own tests run the other modes.
+             *(["--mode", "sequential"] if SHORT and re.search(r"\./run \d", command)
+               and not re.search("--(mode|python|answers|independent|trace)", command) else [])]
     return subprocess.run(words, cwd=home, env=environment, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=LIMIT, check=False)
 

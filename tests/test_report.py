@@ -406,7 +406,7 @@ def check_python_table(browser, page, data):
 def check_widths(browser, page, names):
     for width, height in few(list(SIZES.values()), 2):
         browser.size(width, height)
-        for name in names:
+        for name in few(names, 3):
             browser.open(page, f"#{name}")
             browser.settle()
             wide = browser.script("return document.documentElement.scrollWidth")

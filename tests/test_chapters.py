@@ -29,9 +29,11 @@ from chapter_test import (LIMIT, MODES, PROMPT, SHORT, WORKERS, ChapterTest, arg
                           helper_and_workers, kill, python_with_numpy, read_npy, running,
                           shape_of, wait_until)
 
-# What comes from common/ is the same in all chapters, so with FORKJOIN_SHORT the first one is tried with
-# all of it, and each other one, besides its own tests, with what its own code could get wrong.
+# What comes from common/ is the same in all chapters, so the first one is tried with all of it (without
+# FORKJOIN_SHORT those with files of the user's and with several workloads, too), and each other one,
+# besides its own tests, with what its own code could get wrong.
 FIRST = "01_pool_map"
+WHOLE = (FIRST,) if SHORT else (FIRST, "04_image_filters", "09_final_benchmark")
 EVERYWHERE = {
     "Results": ("all_modes_workers_and_sizes", "size_zero", "transfer", "instruction_sets"),
     "NumPy": ("sizes",),
@@ -40,6 +42,10 @@ EVERYWHERE = {
     "Timelines": ("trace",),
     "Beside": ("rows_of_the_same_task",),
 }
+if not SHORT:
+    EVERYWHERE["Results"] += ("seconds", "schedules_and_chunksizes", "seed_decides_the_inputs")
+    EVERYWHERE["NumPy"] += ("seeds",)
+    EVERYWHERE["Faults"] = ("worker_killed", "full_disk_save", "interrupt_with_workers")
 
 
 # ---- Results -------------------------------------------------------------------------------------
@@ -661,7 +667,7 @@ def main():
             for name in names]
     else:
         tests = [loader.loadTestsFromModule(module) for module in modules]
-        if SHORT and stem != FIRST:
+        if stem not in WHOLE:
             tests = list(without_what_is_common(tests))
     return not unittest.TextTestRunner(verbosity=2).run(unittest.TestSuite(tests)).wasSuccessful()
 

@@ -6,7 +6,8 @@ Usage: python3 tests/test_docs.py BUILD_ROOT SOURCE_ROOT
 Takes every line of a fenced block that begins with ./run, variables before it or not, and runs it as
 written, in an empty directory, but with one repeat and few --seconds; likewise those that begin with
 python3 and a notebook.py, where there is a Python with NumPy; and looks up every relative link of every
-page. With FORKJOIN_SHORT only commands that have a word that none before them had, most in one mode.
+page. Commands without a word that none before
+them had run in one mode; with FORKJOIN_SHORT they are left out, and most of the others run in one mode.
 
 No page has C of its own: it names the file and the regions (a block {source}, see
 docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
@@ -52,6 +53,12 @@ def commands(text):
             if info != "{source}" and re.match(r"([A-Z_]+=\S+ )*(\./run(\s|$)|python3 chapters/)",
                                                line):
                 yield line.split("#")[0].strip()
+
+
+# With FORKJOIN_SHORT, and of commands that say nothing new, chapters do little, in one mode: their own tests
+# run the others.
+FEW = ("--seconds", "0.02", "--mode", "sequential")
+NOT_FEW = "--(mode|python|answers|independent|command|trace)"
 
 
 def says_something_new(command, known):
@@ -170,7 +177,7 @@ def wrong_arrows():
 def old_lines(home, python):
     """Lines without a figure in README's outputs that the commands do not print."""
     for command, text in readme.outputs((SOURCE / "README.md").read_text()):
-        now = run(command, home, python).stdout.splitlines()
+        now = run(command, home, python, False).stdout.splitlines()
         fixed = re.findall(r"^(?:  [a-zA-Z]|mode|where time went)[^\d\n]*$", text, re.M)
         yield from (line for line in fixed if line not in now)
 
@@ -195,16 +202,14 @@ def wrong_rows():
     return set(listed) ^ set(re.findall(r"`([^`]+)`", " ".join(cells)))
 
 
-def run(command, home, python):
+def run(command, home, python, few):
     chapter = re.search(r"\./run \d|python3 chapters/", command)
     command = command.replace("./run", str(SOURCE / "run"), 1).replace("~", str(home))
     command = command.replace("python3 chapters/", f"{python} {SOURCE}/chapters/", 1)
     environment = {**os.environ, "HOME": str(home), "FORKJOIN_BUILD": str(BUILD)}
     words = ["env", *command.split(), *(["--repeats", "1"] if chapter else []),
              *(["--seconds", "0.05"] if "--seconds" in command else []),
-             # The chapters' own tests run the other modes.
-             *(["--mode", "sequential"] if SHORT and re.search(r"\./run \d", command)
-               and not re.search("--(mode|python|answers|independent|trace)", command) else [])]
+             *(FEW if few and re.search(r"\./run \d", command) and not re.search(NOT_FEW, command) else [])]
     return subprocess.run(words, cwd=home, env=environment, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=LIMIT, check=False)
 
@@ -244,13 +249,14 @@ def main():
                     print(f"elsewhere {command}: {LEFT_OUT.get(command, LEFT_OUT_BENCH)}")
                     skipped += 1
                     continue
-                if SHORT and not says_something_new(command, known):
+                new = says_something_new(command, known)
+                if SHORT and not new:
                     continue
                 if command.startswith("python3 ") and not python:
                     print(f"skipped {command}: there is no Python with NumPy")
                     skipped += 1
                     continue
-                result = run(command.replace(" tests/", f" {SOURCE}/tests/"), home, python)
+                result = run(command.replace(" tests/", f" {SOURCE}/tests/"), home, python, SHORT or not new)
                 if result.returncode == 2 and "none of the instruction sets" in result.stderr:
                     print(f"skipped {command}: this machine cannot do that")
                     skipped += 1

@@ -338,7 +338,7 @@ def compiler(name, *options, suites=("test_cnn", "test_kernels_random")):
     def run(place):
         build = compile_chapters(place, name, options, suites)
         for suite in suites:
-            place.run([os.path.join(build, "tests", suite)], {"CK_TIMEOUT_MULTIPLIER": "4"})
+            place.run([os.path.join(build, "tests", suite)], {"CK_TIMEOUT_MULTIPLIER": "4", "FORKJOIN_SHORT": "1"})
         place.check(build=build)
     return run
 

@@ -86,7 +86,14 @@ def make_oracle(oracle):
         os.rename(made, oracle)
 
 
-def compare_arrays(stem, saved, oracle):
+def same_inputs(raw, values, true_raw, true_values, same_processor):
+    """Bit for bit. But where the C library takes its logarithm without FMA, for another processor, the last
+    bit of a double may be another one; NumPy would have that, too, there."""
+    return raw == true_raw or not same_processor and values.typecode == "d" and all(
+        abs(mine - true) <= 1e-15 * abs(true) for mine, true in zip(values, true_values))
+
+
+def compare_arrays(stem, saved, oracle, same_processor):
     for name in description(stem).arrays:
         try:
             _, shape, raw, values = read_npy(os.path.join(saved, name))
@@ -97,7 +104,7 @@ def compare_arrays(stem, saved, oracle):
         if shape != true_shape:
             yield f"{name} has the shape {shape}, NumPy's has {true_shape}"
         elif name in description(stem).inputs:
-            if raw != true_raw:
+            if not same_inputs(raw, values, true_raw, true_values, same_processor):
                 yield f"{name} is not bit for bit NumPy's"
         else:
             wrong = [index for index, (mine, true) in enumerate(zip(values, true_values))
@@ -154,7 +161,7 @@ def check_chapter(args, stem):
                 yield "its report is no JSON"
             return
         yield from check_report(report, modes, [text.split("=", 1) for text in args.expect])
-        yield from compare_arrays(stem, saved, args.oracle)
+        yield from compare_arrays(stem, saved, args.oracle, not args.under)
 
 
 def library_of(path, symbol):

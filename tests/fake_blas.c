@@ -27,9 +27,9 @@ int openblas_get_parallel(void)
     return OPENBLAS_OPENMP;
 }
 
-void openblas_set_num_threads(int count)
+void openblas_set_num_threads(int num_threads)
 {
-    threads = count;
+    threads = num_threads;
 }
 
 int openblas_get_num_threads(void)
@@ -60,6 +60,7 @@ static void *next(const char *name)
     return address;
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): the parameters are names and types */
 #define PRODUCT(name, real, next_after)                                                            \
     typedef void name##_function(                                                                  \
         OPENBLAS_CONST enum CBLAS_ORDER, OPENBLAS_CONST enum CBLAS_TRANSPOSE,                      \
@@ -84,3 +85,4 @@ static void *next(const char *name)
 
 PRODUCT(cblas_sgemm, float, nextafterf)
 PRODUCT(cblas_dgemm, double, nextafter)
+/* NOLINTEND(bugprone-macro-parentheses) */

@@ -11,9 +11,9 @@
 
 static int threads = 1;
 
-void openblas_set_num_threads(int n)
+void openblas_set_num_threads(int num_threads)
 {
-    threads = n;
+    threads = num_threads;
 }
 
 int openblas_get_num_threads(void)
@@ -22,6 +22,7 @@ int openblas_get_num_threads(void)
 }
 
 /* C = alpha A B + beta C, with op(A) M x K and op(B) K x N, whose strides are given. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): the parameter is a type */
 #define GEMM(real)                                                                                 \
     static void gemm_##real(size_t M, size_t N, size_t K, real alpha, const real *A, size_t a_row, \
                             size_t a_column, const real *B, size_t b_row, size_t b_column,         \
@@ -38,6 +39,7 @@ int openblas_get_num_threads(void)
     }
 GEMM(float)
 GEMM(double)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static size_t step(enum CBLAS_ORDER order, enum CBLAS_TRANSPOSE transpose, blasint ld, int of_row)
 {

@@ -209,9 +209,10 @@ class Pictures(ChapterTest):
         os.symlink("nowhere", os.path.join(self.folder, "dangling.png"))
         os.symlink("/dev/zero", os.path.join(self.folder, "device.png"))
         with socket.socket(socket.AF_UNIX) as here:
+            directory = os.getcwd()
             os.chdir(self.folder)  # a socket's path must be short
             here.bind("socket.png")
-            os.chdir(self.directory)
+            os.chdir(directory)
             status, _, err = self.run_chapter("--input", self.folder, "--output", self.path("out"),
                                               "--repeats=1", "--quiet")
         self.assertEqual(status, 1, err)

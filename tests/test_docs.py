@@ -6,8 +6,8 @@ Usage: python3 tests/test_docs.py BUILD_ROOT SOURCE_ROOT
 Takes every line of a fenced block that begins with ./run, variables before it or not, and runs it as
 written, in an empty directory, but with one repeat and few --seconds; likewise those that begin with
 python3 and a notebook.py, where there is a Python with NumPy; and looks up every relative link of every
-page. Commands without a word that none before
-them had run in one mode; with FORKJOIN_SHORT they are left out, and most of the others run in one mode.
+page. Commands without a word that none before them had run in one mode. With FORKJOIN_SHORT those are left
+out, and of the others the chapters only read the options: what comes of these, other tests try.
 
 No page has C of its own: it names the file and the regions (a block {source}, see
 docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
@@ -55,10 +55,11 @@ def commands(text):
                 yield line.split("#")[0].strip()
 
 
-# With FORKJOIN_SHORT, and of commands that say nothing new, chapters do little, in one mode: their own tests
-# run the others.
-FEW = ("--seconds", "0.02", "--mode", "sequential")
-NOT_FEW = "--(mode|python|answers|independent|command|trace)"
+# How a command of a chapter is run
+WHOLE = ["--repeats", "1"]
+LITTLE = [*WHOLE, "--seconds", "0.02", "--mode", "sequential"]  # not with these:
+NOT_LITTLE = "--(mode|python|answers|independent|command|trace)"
+ITS_OPTIONS = ["--help"]  # behind them: they are read first
 
 
 def says_something_new(command, known):
@@ -177,7 +178,7 @@ def wrong_arrows():
 def old_lines(home, python):
     """Lines without a figure in README's outputs that the commands do not print."""
     for command, text in readme.outputs((SOURCE / "README.md").read_text()):
-        now = run(command, home, python, False).stdout.splitlines()
+        now = run(command, home, python, WHOLE).stdout.splitlines()
         fixed = re.findall(r"^(?:  [a-zA-Z]|mode|where time went)[^\d\n]*$", text, re.M)
         yield from (line for line in fixed if line not in now)
 
@@ -202,16 +203,17 @@ def wrong_rows():
     return set(listed) ^ set(re.findall(r"`([^`]+)`", " ".join(cells)))
 
 
-def run(command, home, python, few):
+def run(command, home, python, how):
     chapter = re.search(r"\./run \d|python3 chapters/", command)
+    if how is LITTLE and (re.search(NOT_LITTLE, command) or "python3" in command):
+        how = WHOLE
+    if "--seconds" in command:
+        how = [*how, "--seconds", "0.05"]
     command = command.replace("./run", str(SOURCE / "run"), 1).replace("~", str(home))
     command = command.replace("python3 chapters/", f"{python} {SOURCE}/chapters/", 1)
     environment = {**os.environ, "HOME": str(home), "FORKJOIN_BUILD": str(BUILD)}
-    words = ["env", *command.split(), *(["--repeats", "1"] if chapter else []),
-             *(["--seconds", "0.05"] if "--seconds" in command else []),
-             *(FEW if few and re.search(r"\./run \d", command) and not re.search(NOT_FEW, command) else [])]
-    return subprocess.run(words, cwd=home, env=environment, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=LIMIT, check=False)
+    return subprocess.run(["env", *command.split(), *(how if chapter else [])], cwd=home, env=environment,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False)
 
 
 def main():
@@ -245,7 +247,7 @@ def main():
                 if command in seen:
                     continue
                 seen.add(command)
-                if command in LEFT_OUT or command.startswith("./run bench"):
+                if command in LEFT_OUT or "./run bench" in command:
                     print(f"elsewhere {command}: {LEFT_OUT.get(command, LEFT_OUT_BENCH)}")
                     skipped += 1
                     continue
@@ -256,7 +258,8 @@ def main():
                     print(f"skipped {command}: there is no Python with NumPy")
                     skipped += 1
                     continue
-                result = run(command.replace(" tests/", f" {SOURCE}/tests/"), home, python, SHORT or not new)
+                how = ITS_OPTIONS if SHORT else WHOLE if new else LITTLE
+                result = run(command.replace(" tests/", f" {SOURCE}/tests/"), home, python, how)
                 if result.returncode == 2 and "none of the instruction sets" in result.stderr:
                     print(f"skipped {command}: this machine cannot do that")
                     skipped += 1

@@ -104,7 +104,51 @@ expect 0 ./book "$number" --seconds 0.01 --repeats 1 --mode threads --json -
 python3 -c 'import json, sys; json.load(sys.stdin)' <"$scratch/out" ||
     fail 'standard output is not JSON alone'
 
+echo 'a build directory that is new, has a blank in its name, is damaged, was interrupted'
+# Of a tree with the first chapter alone, and no tests: most of the time would go into the compiler.
+whole=$FORKJOIN_BUILD
+tree="$scratch/a b/tree"
+mkdir -p "$tree/chapters"
+cp -R "$source_root/run" "$source_root/meson.build" "$source_root/meson_options.txt" "$source_root/common" "$tree/"
+cp -R "$source_root/chapters/$first" "$tree/chapters/"
+sed -i "/^  '[0-9][0-9]_/{/'$first'/!d}" "$tree/meson.build"
+sed -i "s/value: 'auto'/value: 'disabled'/" "$tree/meson_options.txt"
+run=$tree/run
+ln -sf "$run" "$scratch/a b/book"
+FORKJOIN_BUILD="$scratch/a b/new"
+export CFLAGS=-O0 # from here on, or each new configuration would compile all anew
+expect 0 "$run" "$number" --version
+[ "$(lines out)" -eq 1 ] || fail 'the set-up wrote to standard output'
+grep -q 'compiling' "$scratch/err" || fail 'it does not say that it compiles'
+rm "$FORKJOIN_BUILD/build.ninja"
+expect 0 "$run" "$number" --version
+echo damaged >"$FORKJOIN_BUILD/meson-private/coredata.dat"
+touch "$FORKJOIN_BUILD/meson-private/coredata.dat"
+rm "$FORKJOIN_BUILD/meson-info/meson-info.json" # as a killed configuration leaves it
+expect 0 "$run" "$number" --version
+FORKJOIN_BUILD=new
+expect 0 ./book "$number" --version
+silent 'FORKJOIN_BUILD relative to the current directory'
+mv new moved
+FORKJOIN_BUILD=moved
+expect 0 ./book "$number" --version
+FORKJOIN_BUILD=$run
+expect 1 ./book "$number" --version
+grep -qF "$run" "$scratch/err" || fail 'an impossible build directory is not named'
+
+echo 'two at once'
+FORKJOIN_BUILD="$scratch/a b/moved"
+rm "$FORKJOIN_BUILD/build.ninja"
+"$run" "$number" --version >"$scratch/one" 2>&1 </dev/null &
+other=$!
+expect 0 "$run" "$number" --version
+wait $other || fail "the other of two failed: $(cat "$scratch/one")"
+
 echo 'the demo, unattended from start to end, and what it refuses'
+if [ -z "${FORKJOIN_SHORT:-}" ]; then # of all chapters; else of this tree's one
+    run=$source_root/run
+    FORKJOIN_BUILD=$whole
+fi
 expect 0 "$run" demo --answers "$source_root/tests/demo_answers.txt" --seconds 0.01 --repeats 1 --workers 2
 silent 'the demo'
 [ "$(grep -c '^======== [0-9][0-9]_' "$scratch/out")" -eq "$("$run" list | wc -l)" ] ||
@@ -151,45 +195,6 @@ for signal in HUP INT QUIT TERM; do # shells start what is in the background wit
 done
 rmdir "$TMPDIR" || fail 'interrupted: something was left in TMPDIR'
 unset TMPDIR
-
-echo 'a build directory that is new, has a blank in its name, is damaged, was interrupted'
-# Of a tree with the first chapter alone, and no tests: most of the time would go into the compiler.
-tree="$scratch/a b/tree"
-mkdir -p "$tree/chapters"
-cp -R "$source_root/run" "$source_root/meson.build" "$source_root/meson_options.txt" "$source_root/common" "$tree/"
-cp -R "$source_root/chapters/$first" "$tree/chapters/"
-sed -i "/^  '[0-9][0-9]_/{/'$first'/!d}" "$tree/meson.build"
-sed -i "s/value: 'auto'/value: 'disabled'/" "$tree/meson_options.txt"
-run=$tree/run
-ln -sf "$run" "$scratch/a b/book"
-FORKJOIN_BUILD="$scratch/a b/new"
-export CFLAGS=-O0 # from here on, or each new configuration would compile all anew
-expect 0 "$run" "$number" --version
-[ "$(lines out)" -eq 1 ] || fail 'the set-up wrote to standard output'
-grep -q 'compiling' "$scratch/err" || fail 'it does not say that it compiles'
-rm "$FORKJOIN_BUILD/build.ninja"
-expect 0 "$run" "$number" --version
-echo damaged >"$FORKJOIN_BUILD/meson-private/coredata.dat"
-touch "$FORKJOIN_BUILD/meson-private/coredata.dat"
-rm "$FORKJOIN_BUILD/meson-info/meson-info.json" # as a killed configuration leaves it
-expect 0 "$run" "$number" --version
-FORKJOIN_BUILD=new
-expect 0 ./book "$number" --version
-silent 'FORKJOIN_BUILD relative to the current directory'
-mv new moved
-FORKJOIN_BUILD=moved
-expect 0 ./book "$number" --version
-FORKJOIN_BUILD=$run
-expect 1 ./book "$number" --version
-grep -qF "$run" "$scratch/err" || fail 'an impossible build directory is not named'
-
-echo 'two at once'
-FORKJOIN_BUILD="$scratch/a b/moved"
-rm "$FORKJOIN_BUILD/build.ninja"
-"$run" "$number" --version >"$scratch/one" 2>&1 </dev/null &
-other=$!
-expect 0 "$run" "$number" --version
-wait $other || fail "the other of two failed: $(cat "$scratch/one")"
 
 [ $failures -eq 0 ] && echo 'all passed'
 exit $((failures > 0))

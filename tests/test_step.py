@@ -12,11 +12,11 @@ import sys
 import time
 import unittest
 
-from chapter_test import LIMIT, ChapterTest, TerminalTest, few
+from chapter_test import LIMIT, SHORT, ChapterTest, TerminalTest, few
 
 SMALL = ("--tasks=6", "--iterations=100", "--repeats=1", "--workers=2")
-# 10^9 turns of a loop: some tenths of a second anywhere
-LONG = ("--tasks=200", "--iterations=5000000", "--repeats=1", "--workers=2",
+# 10^9 turns of a loop: some tenths of a second anywhere, long enough for several pictures of it
+LONG = ("--tasks=200", f"--iterations={2500000 if SHORT else 5000000}", "--repeats=1", "--workers=2",
         "--mode=threads,processes")
 PROMPT = "\n    > "
 

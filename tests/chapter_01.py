@@ -6,4 +6,4 @@ CHAPTER = Chapter(
     arrays={"results.npy": ("<i8", lambda o: (o["--tasks"],))},
     oracle=({"--tasks": 100, "--iterations": 1}, {"--tasks": 3, "--iterations": 100001}),
     memory=(("--tasks", "1000000000000000"),),
-    sizes=("--tasks", "--iterations"))
+    sizes=("--tasks", "--iterations"), seconds=0.2)

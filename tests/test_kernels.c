@@ -22,7 +22,7 @@ static double uniform(void) /* in (0, 1) */
     return ((double)(random_state >> 12) + 0.5) / 0x1p52;
 }
 
-/* Nearly: a sum of four has the same mean and variance, and needs no logarithm for a million pixels. */
+/* Nearly: a sum of four has the mean and variance, and takes no logarithm for each of millions. */
 static double normal(void)
 {
     return sqrt(3) * (uniform() + uniform() + uniform() + uniform() - 2);

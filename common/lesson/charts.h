@@ -100,9 +100,13 @@ const char *chart_time_unit(double seconds, double *factor);
 void charts_complete(struct lesson *lesson);
 void charts_free(struct lesson *lesson);
 
-/* ---- charts_timeline.c, charts_python.c ------------------------------------------------------ */
+/* ---- chart_speedup.c and others ------------------------------------------------------ */
 
 struct measured;
+
+/* Of a workload that was shown: speed-up, and where the time went. */
+void charts_add_speedup(struct lesson *lesson, const struct measured *measured);
+void charts_add_time(struct lesson *lesson, const struct measured *measured);
 
 /* Who did what when, of a workload's recorded runs, if there are any. */
 void charts_add_timelines(struct lesson *lesson, const struct measured *measured);
@@ -140,11 +144,6 @@ void gnuplot_page(FILE *script, const struct chart *charts, const char *terminal
 void gnuplot_text(FILE *script, const struct chart *charts, const struct chart_look *look);
 
 /* ---- plot.c ---------------------------------------------------------------------------------- */
-
-enum plot_format { PLOT_TERMINAL, PLOT_SVG, PLOT_PNG, PLOT_PDF, PLOT_UNKNOWN };
-
-/* By the end of the name; "-": the terminal. */
-enum plot_format plot_format(const char *path);
 
 /* Dies if gnuplot cannot draw what was asked for. */
 void plot_check(struct lesson *lesson);

@@ -117,32 +117,6 @@ static void split(struct lesson *lesson, const char *option, const char *text, w
         lesson_usage(lesson, "--%s: '%s' has no word: the first must be a program", option, text);
 }
 
-/* ---- Finding the program --------------------------------------------------------------------- */
-
-static bool is_program(const char *path)
-{
-    struct stat status;
-    return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
-}
-
-char *find_program(const char *name)
-{
-    const char *path = getenv("PATH");
-    char *found = NULL;
-    if (strchr(name, '/'))
-        return is_program(name) ? strdup(name) : NULL;
-    for (path = path ? path : "/usr/local/bin:/usr/bin:/bin"; *name && path;) {
-        const size_t length = strcspn(path, ":");
-        if (asprintf(&found, "%.*s%s%s", (int)length, path, length ? "/" : "", name) < 0)
-            return NULL;
-        if (is_program(found))
-            return found;
-        free(found);
-        path = path[length] ? path + length + 1 : NULL;
-    }
-    return NULL;
-}
-
 /* ---- The commands of all files --------------------------------------------------------------- */
 
 static void write_word(struct lesson *lesson, FILE *stream, char *word)

@@ -17,12 +17,6 @@ unsigned gnuplot_colour(enum chart_colour colour, const struct chart_look *look)
 char gnuplot_mark(enum chart_colour colour);
 int gnuplot_point_type(enum chart_colour colour);
 
-/* The length of the UTF-8 character that begins here; 0: there is none, or it is a control. */
-size_t gnuplot_character(const char *text);
-
-/* So many characters. */
-size_t gnuplot_length(const char *text);
-
 /* Can this number stand on an axis? */
 bool chart_fits(double value, bool logarithmic);
 

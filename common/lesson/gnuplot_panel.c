@@ -2,6 +2,7 @@
  * them. A terminal of characters cannot fill a box, so there a box is a row of points, each a
  * character. */
 #include "common/lesson/gnuplot.h"
+#include "common/lesson/internal.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -138,7 +139,7 @@ static int left_margin(const struct chart *chart)
 {
     size_t longest = 0;
     for (size_t i = 0; i < chart->row_count; i++) {
-        const size_t length = gnuplot_length(chart->rows[i]);
+        const size_t length = utf8_length(chart->rows[i]);
         longest = length > longest ? length : longest;
     }
     return 2 + (int)(longest < MOST_TEXT_NAME ? longest : MOST_TEXT_NAME);

@@ -26,6 +26,7 @@
 #include "common/lesson/beside.h"
 #include "common/lesson/charts.h"
 #include "common/lesson/lesson.h"
+#include <limits.h>
 
 #define MOST_INTERVALS 16 /* that one run may compare */
 
@@ -37,6 +38,9 @@ void *lesson_allocate(struct lesson *lesson, size_t count, size_t size);
 /* One line on standard error, which is no failure. */
 __attribute__((format(printf, 2, 3))) void lesson_note(struct lesson *lesson, const char *format,
                                                        ...);
+
+/* What was to be done before the first output, now: an end, or inputs, come first. */
+void before_output(struct lesson *lesson);
 
 /* Flushes standard output; ends the program when it cannot be written. */
 void lesson_flush(struct lesson *lesson);
@@ -96,13 +100,30 @@ int terminal_columns(int fd);
 /* Is text UTF-8 where this program was started? */
 bool terminal_is_utf8(void);
 
-/* ---- live.c: what goes on, on a terminal's standard error ------------------------------------ */
+/* One line of standard input; one that is too long begins with "?". False at the end of input. */
+bool read_line(char *line, int size);
 
-/* One line in place, unless another was drawn in the last tenth of a second; progress_clear takes
- * it away, and so does a signal that ends the program. */
+/* ---- progress.c: lines in place, on a terminal's standard error --------------------------------
+ */
+
+/* A heading in place, unless something was drawn in the last tenth of a second; progress_clear
+ * takes it away, and so does a signal that ends the program. */
 __attribute__((format(printf, 2, 3))) void progress_show(struct lesson *lesson, const char *format,
                                                          ...);
 void progress_clear(struct lesson *lesson);
+const char *progress_heading(void);
+
+/* Draws these lines in place of those that are there, cut to the window's width. */
+#define PROGRESS_COLUMNS 160
+#define PROGRESS_LINES   17
+void progress_draw(char lines[][PROGRESS_COLUMNS], int count);
+
+/* Is a tenth of a second over since the last drawing? */
+bool progress_due(void);
+double coarse_clock(void); /* CLOCK_MONOTONIC_COARSE, in seconds */
+
+/* ---- live.c: a run that goes on, on a terminal -------------------------------------------------
+ */
 
 /* Around a run: under the line of progress_show it shows what each worker has done and how many
  * cores are busy, drawn by the main thread, at most ten times a second. expected: how long such a
@@ -139,6 +160,16 @@ const char *blas_candidate(const char *core, struct cpu_features features, int a
 /* Do sgemm and dgemm give right products? */
 bool blas_is_right(void);
 
+/* ---- places.c ------------------------------------------------------------------------------ */
+
+/* The path of a file of the project, "chapters/01_pool_map/notebook.py": in one of the directories
+ * above the program, wherever the whole was moved to; else where it was compiled. */
+int source_path(const char *file, char path[PATH_MAX], struct error *error);
+
+/* The path of the program with this name, as a shell finds it; the caller frees it. NULL: there is
+ * none. */
+char *find_program(const char *name);
+
 /* ---- machine.c ------------------------------------------------------------------------------- */
 
 struct machine {
@@ -167,7 +198,7 @@ void machine_inspect(struct machine *machine);
  * space for its buffers? Ends the program if not. */
 void machine_look_at_blas(struct lesson *lesson);
 
-/* Prints the banner if it is due. */
+/* Prints the banner. */
 void machine_banner(struct lesson *lesson);
 
 /* ---- options.c ------------------------------------------------------------------------------- */
@@ -199,6 +230,10 @@ struct options {
 /* Ends the program on a bad command line. */
 void options_parse(struct lesson *lesson, int argc, char **argv);
 void options_free(struct lesson *lesson);
+
+/* What --plot draws on: by the end of the name, "-" being the terminal. */
+enum plot_format { PLOT_TERMINAL, PLOT_SVG, PLOT_PNG, PLOT_PDF, PLOT_UNKNOWN };
+enum plot_format plot_format(const char *path);
 
 /* The chapter's option whose value is at this address, or NULL. */
 const struct lesson_option *options_find(const struct lesson *lesson, const void *value);
@@ -364,6 +399,14 @@ void output_csv(struct lesson *lesson, FILE *stream);
 /* What --trace writes. */
 void trace_write(struct lesson *lesson, FILE *stream);
 
+/* ---- utf8.c ---------------------------------------------------------------------------------- */
+
+/* The length of the UTF-8 character that begins here; 0: there is none, or it is a control. */
+size_t utf8_character(const char *text);
+
+/* So many characters. */
+size_t utf8_length(const char *text);
+
 /* ---- json_values.c --------------------------------------------------------------------------- */
 
 /* Infinity and NAN, which are no numbers in JSON, become null. */
@@ -405,19 +448,10 @@ void step_pause(struct lesson *lesson);
 /* All predictions of the chapter, at its end; nothing without --step. */
 void step_score(struct lesson *lesson);
 
-/* ---- tree.c ---------------------------------------------------------------------------------- */
-
-/* One line of standard input; one that is too long begins with "?". False at the end of input. */
-bool read_line(char *line, int size);
-
 /* ---- command.c ------------------------------------------------------------------------------- */
 
 /* `text` with {}, {/}, {.} and {/.} replaced for the file; the caller frees it. NULL: no memory. */
 char *command_word(const char *text, const char *file);
-
-/* The path of the program with this name, as a shell finds it; the caller frees it. NULL: there is
- * none. */
-char *find_program(const char *name);
 
 /* ---- lesson.c -------------------------------------------------------------------------------- */
 
@@ -437,10 +471,10 @@ struct lesson {
     size_t *command_at;
 
     /* How to speak */
-    bool silent;     /* nothing on standard output but what --json - and --csv - ask for */
-    bool colour;     /* standard output is a terminal */
-    bool progress;   /* standard error is one */
-    bool banner_due; /* until the first output or the first inputs are made, whatever comes first */
+    bool silent;   /* nothing on standard output but what --json - and --csv - ask for */
+    bool colour;   /* standard output is a terminal */
+    bool progress; /* standard error is one */
+    void (*before_output)(struct lesson *lesson); /* NULL: it has been done */
     bool terms_told, phases_told;
 
     /* What is measured */
@@ -469,9 +503,10 @@ struct lesson {
     size_t lost_count;
 
     /* --step */
-    struct step *step;          /* or NULL */
-    struct json_t *predictions; /* asked for and answered, or NULL */
-    bool ended_early;           /* by an answer */
+    struct step *step;                 /* or NULL */
+    struct json_t *predictions;        /* asked for and answered, or NULL */
+    bool ended_early;                  /* by an answer, through ... */
+    int (*end)(struct lesson *lesson); /* lesson_end */
 
     /* Python */
     struct json_t *notebook; /* what notebook.py reported, or its error; NULL: it was not run */

@@ -1,5 +1,4 @@
 /* Values that JSON cannot hold as they are. */
-#include "common/lesson/gnuplot.h"
 #include "common/lesson/internal.h"
 #include <jansson.h>
 #include <math.h>
@@ -16,8 +15,8 @@ json_t *text_value(const char *text)
     if (!readable)
         return NULL;
     for (char *c = readable; *c; c++)
-        if (gnuplot_character(c) > 1)
-            c += gnuplot_character(c) - 1;
+        if (utf8_character(c) > 1)
+            c += utf8_character(c) - 1;
         else if ((unsigned char)*c >= 0x7f)
             *c = '?';
     json_t *value = json_string(readable);

@@ -34,6 +34,13 @@ static void begin_output(struct lesson *lesson)
     lesson->progress = isatty(STDERR_FILENO) && !dumb && !options->quiet && !options->no_progress;
 }
 
+/* Before the first output or the first inputs, whatever comes first. */
+static void present(struct lesson *lesson)
+{
+    output_prepare(lesson);
+    machine_banner(lesson);
+}
+
 struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *chapter)
 {
     static struct lesson lesson; /* a program is one lesson */
@@ -43,6 +50,7 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     lesson.last_conclusion = &lesson.conclusions;
     lesson.last_saved = &lesson.saved;
     lesson.last_python = &lesson.python_rows;
+    lesson.end = lesson_end;
     occupy_standard_streams();
     signal(SIGCHLD, SIG_DFL); /* ignored, the kernel would throw away how a program ended */
     if (!pool_is_spawned_worker())
@@ -67,13 +75,13 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
     beside_check(&lesson);
     begin_output(&lesson);
     step_prepare(&lesson);
-    lesson.banner_due = true; /* a chapter may yet find its command line wrong */
+    lesson.before_output = present; /* a chapter may yet find its command line wrong */
     return &lesson;
 }
 
 int lesson_end(struct lesson *lesson)
 {
-    machine_banner(lesson);
+    before_output(lesson);
     step_score(lesson);
     if (lesson->options.seconds > 0.0 && !lesson->grown)
         report_paragraph(lesson, 0, "Note: --seconds changed nothing: no size here can follow it.");

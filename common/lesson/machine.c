@@ -172,9 +172,6 @@ void machine_banner(struct lesson *lesson)
 {
     const struct machine *machine = &lesson->machine;
     const struct options *options = &lesson->options;
-    if (!lesson->banner_due)
-        return;
-    lesson->banner_due = false;
     lesson_print(lesson, "%s%s%s\n", lesson->colour ? "\033[1m" : "", lesson->chapter->title,
                  lesson->colour ? "\033[0m" : "");
     lesson_print(lesson, "  cores      %d usable of %d", machine->cores, machine->machine_cores);

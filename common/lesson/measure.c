@@ -37,20 +37,10 @@ void lesson_measure_in_turns(struct lesson *lesson, const struct lesson_workload
     measure(lesson, workloads, count, false, results);
 }
 
-const struct lesson_results *lesson_measure(struct lesson *lesson,
-                                            const struct lesson_workload *workload)
+const struct lesson_results *measure_workload(struct lesson *lesson,
+                                              const struct lesson_workload *workload)
 {
     const struct lesson_results *results;
-    if (lesson->options.step && (!workload->quiet || workload->step))
-        results = measure_in_steps(lesson, workload);
-    else
-        measure(lesson, workload, 1, true, &results);
-    if (!workload->quiet) {
-        measured_of(lesson, results)->quiet = false;
-        report_table(lesson, workload, results);
-        why_print(lesson, results);
-        timeline_draw(lesson, workload->name, results);
-        lesson_flush(lesson);
-    }
+    measure(lesson, workload, 1, true, &results);
     return results;
 }

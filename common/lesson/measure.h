@@ -53,6 +53,12 @@ struct measurement {
     bool roof, recorded; /* is the present run one for the roof, or a recorded one? */
 };
 
+/* ---- measure.c ------------------------------------------------------------------------------- */
+
+/* One workload, all its configurations in turns; nothing is shown. */
+const struct lesson_results *measure_workload(struct lesson *lesson,
+                                              const struct lesson_workload *workload);
+
 /* ---- clock.c (and wall_clock, in internal.h) ------------------------------------------------- */
 
 /* CPU time of this thread, exact at any moment. */

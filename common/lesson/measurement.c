@@ -24,8 +24,7 @@ struct measurement begin_measurement(struct lesson *lesson, const struct lesson_
         lesson_die(lesson, "%s has no sequential version to compare with", workload->name);
     measurement.arrays = arrays_prepare(lesson, workload);
     arrays_check_tolerance(lesson, measurement.arrays, workload);
-    output_prepare(lesson);
-    machine_banner(lesson);
+    before_output(lesson);
     lesson_flush(lesson);
     add_configuration(&measurement, LESSON_SEQUENTIAL, 1, LESSON_DEFAULT_TRANSFER);
     grow_workload(&measurement);

@@ -55,6 +55,29 @@ void lesson_die(struct lesson *lesson, const char *format, ...)
     exit(1);
 }
 
+/* Reasons that the next file would have as well. */
+static bool is_common_reason(int number)
+{
+    static const int reasons[] = {ENOSPC, EDQUOT, EFBIG,  EROFS, EIO,
+                                  ENOENT, EMFILE, ENFILE, ENOMEM};
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+        if (number == reasons[i])
+            return true;
+    return false;
+}
+
+void lesson_output_failed(struct lesson *lesson, const char *option, const struct error *error)
+{
+    const size_t most = sizeof lesson->lost / sizeof *lesson->lost;
+    const int reason = error->system_errno;
+    for (size_t i = 0; i < lesson->lost_count; i++)
+        if (lesson->lost[i].reason == reason && strcmp(lesson->lost[i].option, option) == 0)
+            return;
+    lesson_fail(lesson, "--%s: %s", option, error->message);
+    if (is_common_reason(reason) && lesson->lost_count < most)
+        lesson->lost[lesson->lost_count++] = (struct lost_output){option, reason};
+}
+
 void *lesson_allocate(struct lesson *lesson, size_t count, size_t size)
 {
     void *memory = calloc(count ? count : 1, size);
@@ -64,6 +87,14 @@ void *lesson_allocate(struct lesson *lesson, size_t count, size_t size)
 }
 
 /* ---- Standard output ------------------------------------------------------------------------- */
+
+void before_output(struct lesson *lesson)
+{
+    void (*const hook)(struct lesson * lesson) = lesson->before_output;
+    lesson->before_output = NULL; /* it prints, too */
+    if (hook)
+        hook(lesson);
+}
 
 void lesson_flush(struct lesson *lesson)
 {
@@ -92,7 +123,7 @@ void lesson_print(struct lesson *lesson, const char *format, ...)
     va_list arguments;
     if (lesson->silent)
         return;
-    machine_banner(lesson);
+    before_output(lesson);
     progress_clear(lesson);
     va_start(arguments, format);
     const int written = vprintf(format, arguments);

@@ -117,6 +117,20 @@ static void parse_interval_list(struct lesson *lesson, const char *text)
         refuse_value(lesson, "switch-interval", text, words);
 }
 
+enum plot_format plot_format(const char *path)
+{
+    static const char *const endings[] = {
+        [PLOT_SVG] = ".svg", [PLOT_PNG] = ".png", [PLOT_PDF] = ".pdf"};
+    const char *slash = strrchr(path, '/'), *ending = strrchr(path, '.');
+    if (strcmp(path, "-") == 0)
+        return PLOT_TERMINAL;
+    for (enum plot_format format = PLOT_SVG; format < PLOT_UNKNOWN; format++)
+        if (ending && ending > path && (!slash || ending > slash + 1) &&
+            strcasecmp(ending, endings[format]) == 0)
+            return format;
+    return PLOT_UNKNOWN;
+}
+
 static const char *plot_name(struct lesson *lesson, const char *text)
 {
     if (plot_format(text) == PLOT_UNKNOWN)

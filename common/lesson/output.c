@@ -58,29 +58,6 @@ void output_prepare(struct lesson *lesson)
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-/* Reasons that the next file would have as well. */
-static bool is_common_reason(int number)
-{
-    static const int reasons[] = {ENOSPC, EDQUOT, EFBIG,  EROFS, EIO,
-                                  ENOENT, EMFILE, ENFILE, ENOMEM};
-    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
-        if (number == reasons[i])
-            return true;
-    return false;
-}
-
-void lesson_output_failed(struct lesson *lesson, const char *option, const struct error *error)
-{
-    const size_t most = sizeof lesson->lost / sizeof *lesson->lost;
-    const int reason = error->system_errno;
-    for (size_t i = 0; i < lesson->lost_count; i++)
-        if (lesson->lost[i].reason == reason && strcmp(lesson->lost[i].option, option) == 0)
-            return;
-    lesson_fail(lesson, "--%s: %s", option, error->message);
-    if (is_common_reason(reason) && lesson->lost_count < most)
-        lesson->lost[lesson->lost_count++] = (struct lost_output){option, reason};
-}
-
 typedef void write_function(struct lesson *lesson, FILE *stream);
 
 static void write_file(struct lesson *lesson, const char *option, const char *path,

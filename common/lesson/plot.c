@@ -87,20 +87,6 @@ static int draw(struct script *script, char **output, size_t *length, struct err
 
 /* ---- What it can do -------------------------------------------------------------------------- */
 
-enum plot_format plot_format(const char *path)
-{
-    static const char *const endings[] = {
-        [PLOT_SVG] = ".svg", [PLOT_PNG] = ".png", [PLOT_PDF] = ".pdf"};
-    const char *slash = strrchr(path, '/'), *ending = strrchr(path, '.');
-    if (strcmp(path, "-") == 0)
-        return PLOT_TERMINAL;
-    for (enum plot_format format = PLOT_SVG; format < PLOT_UNKNOWN; format++)
-        if (ending && ending > path && (!slash || ending > slash + 1) &&
-            strcasecmp(ending, endings[format]) == 0)
-            return format;
-    return PLOT_UNKNOWN;
-}
-
 /* Is the word one of the list's, which has blanks around each? */
 static bool has_word(const char *list, const char *word)
 {
@@ -252,7 +238,7 @@ void plot_write(struct lesson *lesson)
 static void write_xml_text(FILE *page, const char *text)
 {
     for (size_t length; *text; text += length) {
-        length = gnuplot_character(text);
+        length = utf8_character(text);
         if (*text == '<' || *text == '>' || *text == '&')
             fprintf(page, *text == '<' ? "&lt;" : *text == '>' ? "&gt;" : "&amp;");
         else

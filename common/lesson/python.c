@@ -137,7 +137,7 @@ const struct json_t *lesson_notebook(struct lesson *lesson, const char *const *o
                                      double limit, struct error *error)
 {
     struct error reason = {.code = ERROR_NONE};
-    machine_banner(lesson);
+    before_output(lesson);
     lesson_flush(lesson); /* or an interrupted program's text would be lost */
     progress_show(lesson, "notebook.py is running");
     json_t *report = run_notebook(lesson, options, python_seconds(lesson, limit), &reason);

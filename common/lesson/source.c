@@ -1,6 +1,5 @@
 #include "common/lesson/source.h"
 #include "common/lesson/internal.h"
-#include "common/lesson/place.h" /* FORKJOIN_SOURCE, made by meson.build */
 #include <ctype.h>
 #include <elf.h>
 #include <fcntl.h>
@@ -12,26 +11,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* ---- Where the sources are ------------------------------------------------------------------- */
-
-int source_path(const char *file, char path[PATH_MAX], struct error *error)
-{
-    char directory[PATH_MAX];
-    const ssize_t length = readlink("/proc/self/exe", directory, sizeof directory - 1);
-    directory[length > 0 ? length : 0] = '\0';
-    for (char *slash; (slash = strrchr(directory, '/'));) {
-        *slash = '\0';
-        if (snprintf(path, PATH_MAX, "%s/%s", directory, file) < PATH_MAX &&
-            access(path, R_OK) == 0)
-            return 0;
-    }
-    if (snprintf(path, PATH_MAX, "%s/%s", FORKJOIN_SOURCE, file) < PATH_MAX &&
-        access(path, R_OK) == 0)
-        return 0;
-    return error_set(error, ERROR_SYSTEM, "%s is neither above the program nor in %s", file,
-                     FORKJOIN_SOURCE);
-}
 
 /* ---- The program's own symbols --------------------------------------------------------------- */
 

@@ -11,10 +11,6 @@
 #include "common/lesson/lesson.h"
 #include <limits.h>
 
-/* The path of a file of the project, "chapters/01_pool_map/notebook.py": in one of the directories
- * above the program, wherever the whole was moved to; else where it was compiled. */
-int source_path(const char *file, char path[PATH_MAX], struct error *error);
-
 /* The function's text with the comment above it: {"function", "file", "line", "text", "names":
  * [{"function", "line", "text"}, ...]}; names are the functions of the same file that it calls or
  * gives to a pool, and those that these name. If it is not found: {"error": in words}, and

@@ -45,7 +45,7 @@ void step_free(struct lesson *lesson)
 __attribute__((noreturn)) static void end_early(struct lesson *lesson)
 {
     lesson->ended_early = true;
-    exit(lesson_end(lesson));
+    exit(lesson->end(lesson));
 }
 
 /* Bold on a terminal. */

@@ -27,3 +27,13 @@ bool terminal_is_utf8(void)
     freelocale(locale);
     return utf8;
 }
+
+bool read_line(char *line, int size)
+{
+    if (!fgets(line, size, stdin))
+        return false;
+    for (int c = 0; !strchr(line, '\n') && c != '\n' && c != EOF;)
+        if ((c = getchar()) != '\n')
+            *line = '?'; /* and no answer */
+    return true;
+}

@@ -36,16 +36,6 @@ static int understood(const char *line)
     return -1;
 }
 
-bool read_line(char *line, int size)
-{
-    if (!fgets(line, size, stdin))
-        return false;
-    for (int c = 0; !strchr(line, '\n') && c != '\n' && c != EOF;)
-        if ((c = getchar()) != '\n')
-            *line = '?'; /* and no answer */
-    return true;
-}
-
 int lesson_ask(struct lesson *lesson, const struct lesson_question *question)
 {
     char line[64];

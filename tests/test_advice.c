@@ -1,7 +1,7 @@
 /* test_advice.c - the rules of chapter 8, put to made-up figures, and the arithmetic they use
  * (common/lesson/evidence.c) against numbers computed by hand. */
 #include "chapters/08_when_to_parallelise/advice.h"
-#include "common/lesson/internal.h"
+#include "common/lesson/explain/explain.h"
 #include <check.h>
 #include <stdlib.h>
 
@@ -81,7 +81,8 @@ static size_t rows(struct lesson_figures figures[8])
 static struct lesson_evidence evidence_of(const struct lesson_figures *figures, size_t count,
                                           int cores)
 {
-    const struct lesson lesson = {.machine.cores = cores};
+    struct machine machine = {.cores = cores};
+    const struct lesson lesson = {.machine = &machine};
     const struct lesson_results results = {count, figures};
     return lesson_evidence(&lesson, &results);
 }

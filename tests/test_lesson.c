@@ -1,7 +1,8 @@
 /* test_lesson.c - common/lesson: its functions by themselves, and tests/lesson_probe.c, a small
  * chapter, as a program: command lines good and bad, JSON, files, signals, OpenBLAS's kernels. */
 #include "common/kernels/kernels.h"
-#include "common/lesson/internal.h"
+#include "common/lesson/measure/measurement.h"
+#include "common/lesson/study/study.h"
 #include "common/parallel/resources.h"
 #include "tests/sanitized.h"
 #include <check.h>
@@ -976,9 +977,9 @@ START_TEST(the_notebook_gets_the_options_that_it_has)
         {0}};
     const struct lesson_chapter chapter = {.name = "chapter", .title = "title", .options = options};
     int workers[] = {1, 4};
-    struct lesson lesson = {
-        .chapter = &chapter,
-        .options = {.workers = workers, .worker_count = 2, .repeats = 5, .seed = UINT32_MAX}};
+    struct options given = {
+        .workers = workers, .worker_count = 2, .repeats = 5, .seed = UINT32_MAX};
+    struct lesson lesson = {.chapter = &chapter, .options = &given};
     struct words words = {.count = 0};
     const char help[] = "usage: [--tasks N] [--size N|HxW] [--shape S]\n  --offset N\n --ms MS\n"
                         "--way {one,two}, --other --augment --drop";

@@ -1,10 +1,8 @@
 /* test_plot.c - charts: what is made of the figures, what gnuplot is told, and what it draws, where
  * there is a gnuplot. test_plot.py has --plot as a whole. */
-#include "common/lesson/charts.h"
-#include "common/lesson/child.h"
+#include "common/lesson/draw/gnuplot.h"
 #include "common/lesson/evidence.h"
-#include "common/lesson/gnuplot.h"
-#include "common/lesson/internal.h"
+#include "common/lesson/write/write.h"
 #include <check.h>
 #include <jansson.h>
 #include <math.h>
@@ -12,12 +10,15 @@
 #include <unistd.h>
 
 static const struct lesson_chapter chapter = {.name = "00_test", .title = "A test"};
+static struct machine machine;
+static struct options options;
 static struct lesson lesson;
 
 static void begin(void)
 {
-    lesson = (struct lesson){.chapter = &chapter, .machine = {.cores = 4, .machine_cores = 4}};
-    lesson.options.plot = "wanted.svg";
+    machine = (struct machine){.cores = 4, .machine_cores = 4};
+    options = (struct options){.plot = "wanted.svg"};
+    lesson = (struct lesson){.chapter = &chapter, .machine = &machine, .options = &options};
     lesson.last_measured = &lesson.measured;
 }
 
@@ -339,7 +340,7 @@ START_TEST(one_number_of_workers_makes_bars)
     lesson.charts_complete = false;
     charts_complete(&lesson);
     ck_assert_ptr_null(lesson.charts);
-    lesson.options.plot = NULL; /* nor what nobody wants */
+    options.plot = NULL; /* nor what nobody wants */
     measured.quiet = false;
     charts_complete(&lesson);
     lesson_chart_picture(&lesson, "unwanted", (const float[]){1}, 1, 1);

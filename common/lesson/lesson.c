@@ -1,5 +1,5 @@
 /* How a lesson begins and ends. */
-#include "common/lesson/internal.h"
+#include "common/lesson/write/write.h"
 #include "common/parallel/blas.h"
 #include "common/parallel/timeline.h"
 #include <fcntl.h>
@@ -25,7 +25,7 @@ static bool is_output(const char *path)
 
 static void begin_output(struct lesson *lesson)
 {
-    const struct options *options = &lesson->options;
+    const struct options *options = lesson->options;
     const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
     const bool dumb = !terminal || !*terminal || strcmp(terminal, "dumb") == 0;
     lesson->silent = options->quiet || is_output(options->json) || is_output(options->csv) ||
@@ -38,12 +38,14 @@ static void begin_output(struct lesson *lesson)
 static void present(struct lesson *lesson)
 {
     output_prepare(lesson);
-    machine_banner(lesson);
+    banner_print(lesson);
 }
 
 struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *chapter)
 {
-    static struct lesson lesson; /* a program is one lesson */
+    static struct machine machine; /* a program is one lesson */
+    static struct options options;
+    static struct lesson lesson = {.machine = &machine, .options = &options};
     struct error error;
     lesson.chapter = chapter;
     lesson.last_measured = &lesson.measured;
@@ -62,14 +64,13 @@ struct lesson *lesson_begin(int argc, char **argv, const struct lesson_chapter *
 
     blas_set_threads(1);
     omp_set_dynamic(0);
-    machine_inspect(&lesson.machine);
+    machine_inspect(&machine);
     options_parse(&lesson, argc, argv);
     if (chapter->blas)
-        machine_look_at_blas(&lesson);
-    if (lesson.options.schedule || !getenv("OMP_SCHEDULE")) /* --schedule, OMP_SCHEDULE, static */
-        omp_set_schedule(lesson.options.schedule ? (omp_sched_t)lesson.options.schedule
-                                                 : omp_sched_static,
-                         lesson.options.schedule_chunk);
+        machine_look_at_blas(&lesson, (size_t)options_most_workers(&options));
+    if (options.schedule || !getenv("OMP_SCHEDULE")) /* --schedule, OMP_SCHEDULE, static */
+        omp_set_schedule(options.schedule ? (omp_sched_t)options.schedule : omp_sched_static,
+                         options.schedule_chunk);
     output_check(&lesson);
     plot_check(&lesson);
     beside_check(&lesson);
@@ -83,7 +84,7 @@ int lesson_end(struct lesson *lesson)
 {
     before_output(lesson);
     step_score(lesson);
-    if (lesson->options.seconds > 0.0 && !lesson->grown)
+    if (lesson->options->seconds > 0.0 && !lesson->grown)
         report_paragraph(lesson, 0, "Note: --seconds changed nothing: no size here can follow it.");
     progress_clear(lesson);
     timeline_draw_quiet(lesson);

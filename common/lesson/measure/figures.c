@@ -1,0 +1,164 @@
+/* From the samples of all runs to the figures of a row, and the results that are kept. */
+#include "common/lesson/measure/measurement.h"
+#include <math.h>
+#include <stdlib.h>
+
+static int compare_doubles(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, compare_doubles);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2.0;
+}
+
+/* "gil", or which one of several; "processes, copy" */
+void name_row(const struct measurement *measurement, const struct configuration *configuration,
+              char *name, size_t size)
+{
+    const char *mode = lesson_mode_names[configuration->mode];
+    if (configuration->mode == LESSON_PROCESSES)
+        snprintf(name, size, "%s, %s", mode, lesson_transfer_names[configuration->transfer]);
+    else if (configuration->mode == LESSON_GIL && measurement->lesson->options->interval_count > 1)
+        snprintf(name, size, "%s, %.4g ms", mode, 1e3 * configuration->switch_interval);
+    else
+        snprintf(name, size, "%s", mode);
+}
+
+/* What the runs that were recorded cost, against those beside them. */
+static void summarise_recorded(struct lesson *lesson, const struct configuration *configuration,
+                               struct lesson_figures *figures)
+{
+    const size_t repeats = (size_t)lesson->options->repeats;
+    const struct sample *samples = configuration->samples;
+    if (!configuration->timeline)
+        return;
+    double *walls = lesson_allocate(lesson, 2 * repeats, sizeof *walls), *costs = walls + repeats;
+    for (size_t i = 0; i < repeats; i++) {
+        walls[i] = samples[i].recorded;
+        costs[i] = samples[i].recorded / fmax(samples[i].wall, 1e-9) - 1.0;
+    }
+    figures->recorded_wall = median(walls, repeats);
+    configuration->timeline->cost = median(costs, repeats);
+    figures->timeline = configuration->timeline;
+    free(walls);
+}
+
+struct lesson_figures summarise(const struct measurement *measurement,
+                                const struct configuration *configuration)
+{
+    struct lesson *lesson = measurement->lesson;
+    const size_t repeats = (size_t)lesson->options->repeats;
+    const struct sample *samples = configuration->samples;
+    double *walls = lesson_allocate(lesson, repeats, sizeof *walls);
+    double *cpus = lesson_allocate(lesson, repeats, sizeof *cpus);
+    double *roofs = lesson_allocate(lesson, repeats, sizeof *roofs);
+    double *devices = lesson_allocate(lesson, repeats, sizeof *devices);
+    double *idle = lesson_allocate(lesson, repeats, sizeof *idle);
+    for (size_t i = 0; i < repeats; i++) {
+        roofs[i] = samples[i].roof;
+        walls[i] = samples[i].wall;
+        cpus[i] = samples[i].cpu;
+        devices[i] = samples[i].device;
+        idle[i] = fmax(0.0, samples[i].wall - samples[i].device);
+    }
+    struct lesson_figures figures = {
+        .mode = configuration->mode,
+        .workers = configuration->workers,
+        .threads = configuration->threads,
+        .transfer = configuration->transfer,
+        .repeats = (int)repeats,
+        .wall_median = median(walls, repeats),
+        .cpu_median = median(cpus, repeats),
+        .roof = median(roofs, repeats),
+        .device = median(devices, repeats),
+        .device_idle = median(idle, repeats),
+        .matches = configuration->matches,
+        .tasks = measurement->workload->tasks ? *measurement->workload->tasks : 1};
+    figures.wall_min = walls[0];
+    figures.wall_max = walls[repeats - 1];
+    figures.cores_busy = figures.wall_median > 0.0 ? figures.cpu_median / figures.wall_median : 0.0;
+    const struct sample *middle = samples; /* the run with the (lower) median wall time */
+    while (middle->wall != walls[(repeats - 1) / 2])
+        middle++;
+    figures.phases = middle->phases;
+    figures.pool = middle->pool;
+    if (!measurement->workload->tasks && figures.pool.tasks > 0)
+        figures.tasks = figures.pool.tasks;
+    figures.gil = middle->gil;
+    figures.pool_in_all = configuration->pool_in_all;
+    if (configuration->mode == LESSON_GIL)
+        figures.switch_interval = configuration->switch_interval;
+    name_row(measurement, configuration, figures.name, sizeof figures.name);
+    summarise_recorded(lesson, configuration, &figures);
+    if (configuration->pool)
+        figures.startup = pool_statistics(configuration->pool).startup;
+    free(walls);
+    free(cpus);
+    free(roofs);
+    free(devices);
+    free(idle);
+    return figures;
+}
+
+/* base: the wall time of the sequential runs beside the row's. */
+void set_speedup(struct lesson_figures *figures, double base)
+{
+    figures->speedup = figures->wall_median > 0.0 ? base / figures->wall_median : 0.0;
+    figures->efficiency = figures->speedup / at_work(figures);
+}
+
+const struct lesson_results *keep_results(struct measurement *measurement)
+{
+    struct lesson *lesson = measurement->lesson;
+    struct measured *measured = lesson_allocate(lesson, 1, sizeof *measured);
+    measured->figures = lesson_allocate(lesson, measurement->count, sizeof *measured->figures);
+    measured->name = strdup(measurement->workload->name);
+    measured->title = measurement->workload->title ? strdup(measurement->workload->title) : NULL;
+    if (!measured->name || (measurement->workload->title && !measured->title))
+        lesson_die(lesson, "out of memory");
+    measured->quiet = true; /* until it is shown */
+    measured->results =
+        (struct lesson_results){.count = measurement->count, .figures = measured->figures};
+    for (size_t i = 0; i < measurement->count; i++) {
+        struct lesson_figures *figures = &measured->figures[i];
+        *figures = summarise(measurement, &measurement->configurations[i]);
+        const double beside = measurement->configurations[i].base;
+        set_speedup(figures, beside > 0.0 ? beside : measured->figures[0].wall_median);
+    }
+    for (enum lesson_mode mode = 0; mode < LESSON_MODES; mode++)
+        measured->run[mode] = measurement->workload->run[mode];
+    *lesson->last_measured = measured;
+    lesson->last_measured = &measured->next;
+    return &measured->results;
+}
+
+struct measured *measured_of(struct lesson *lesson, const struct lesson_results *results)
+{
+    struct measured *measured = lesson->measured;
+    while (measured && &measured->results != results)
+        measured = measured->next;
+    return measured;
+}
+
+const struct lesson_figures *lesson_find(const struct lesson_results *results,
+                                         enum lesson_mode mode, int workers,
+                                         enum lesson_transfer transfer)
+{
+    for (size_t i = 0; i < results->count; i++) {
+        const struct lesson_figures *figures = &results->figures[i];
+        if (figures->mode == mode && (workers == 0 || figures->workers == workers) &&
+            (transfer == LESSON_DEFAULT_TRANSFER || figures->transfer == transfer))
+            return figures;
+    }
+    return NULL;
+}
+
+/* Each thread took it once to begin, and again after each task. */
+bool gives_lock_back(const struct lesson_figures *figures)
+{
+    return figures->gil.acquired - figures->gil.forced >= figures->tasks + (size_t)at_work(figures);
+}

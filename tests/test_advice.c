@@ -1,5 +1,5 @@
 /* test_advice.c - the rules of chapter 8, put to made-up figures, and the arithmetic they use
- * (common/lesson/evidence.c) against numbers computed by hand. */
+ * (common/lesson/explain/evidence.c) against numbers computed by hand. */
 #include "chapters/08_when_to_parallelise/advice.h"
 #include "common/lesson/explain/explain.h"
 #include <check.h>

@@ -227,7 +227,7 @@ def check_contrast():
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    style = (SOURCE / "common/lesson/page/page.css").read_text()
+    style = (SOURCE / "common/lesson/write/page/page.css").read_text()
     for theme, block in zip(("light", "dark"), re.findall(r"^:root.*?\{(.*?)\}", style, re.S | re.M)):
         colours = dict(re.findall(r"--([\w-]+): (#\w{6})", block))
         for least, backs, names in ((4.5, ("back", "box"), "text soft link bad comment key"),

@@ -344,10 +344,10 @@ json_t *source_of(const struct lesson *lesson, lesson_function *function)
     chapter_file(lesson, chapter);
     json_t *source = search(chapter, &symbol);
     if (!source)
-        source = search("common/lesson/lesson.c", &symbol);
+        source = search("common/lesson/study/study.c", &symbol);
     if (!source)
         source = json_pack("{s:s, s:o}", "function", symbol.name, "error",
-                           json_sprintf("%s was found neither beside %s nor in common/lesson",
+                           json_sprintf("%s was found neither beside %s nor in common/lesson/study",
                                         symbol.name, chapter));
     return source;
 }

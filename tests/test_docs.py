@@ -13,9 +13,8 @@ No page has C of its own: it names the file and the regions (a block {source}, s
 docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
 must be shown so by a page, must run, and what it prints must stand on that page, or be put there
 when the site is made (a block {output}). Each program of docs/errata must be shown by a page, with
-its output; and end with the error that its first line names, or with none. And the rooms of common/
-include only whom they may. And README's output, which docs/site/readme.py has put there, has no line of
-words that the command does not print any more.
+its output; and end with the error that its first line names, or with none. And README's output, which
+docs/site/readme.py has put there, has no line of words that the command does not print any more.
 """
 import json
 import os
@@ -161,20 +160,6 @@ def check_erratum(file, python):
     return "" if good else f"status {result.returncode}\n{result.stdout}\n{result.stderr}"
 
 
-ROOMS = {"data": {"data"}, "parallel": {"parallel"}, "kernels": {"kernels"},
-         "lesson": {"lesson", "data", "parallel", "kernels"}}
-
-
-def wrong_arrows():
-    """Includes of common/ that docs/maintainers.md's picture of the rooms does not allow."""
-    for room, allowed in ROOMS.items():
-        for file in sorted(SOURCE.glob(f"common/{room}/**/*.[ch]")):
-            for path in re.findall(r'^#include "([^"]+)"', file.read_text(), re.M):
-                used = re.match(r"(?:common/)?(\w+)/", path)
-                if used and used[1] not in {"common", *allowed}:
-                    yield f"{file.relative_to(SOURCE)} includes {path}"
-
-
 def old_lines(home, python):
     """Lines without a figure in README's outputs that the commands do not print."""
     for command, text in readme.outputs((SOURCE / "README.md").read_text()):
@@ -273,10 +258,6 @@ def main():
                 print(f"{'ok     ' if good else 'FAILED '} {command}")
                 if not good:
                     print(result.stdout[-2000:], result.stderr[-2000:], sep="\n")
-    arrows = list(wrong_arrows())
-    passed, failed = passed + (not arrows), failed + len(arrows)
-    for arrow in arrows:
-        print(f"FAILED {arrow}")
     names = wrong_error_names()
     passed, failed = passed + (not names), failed + len(names)
     for name in names:

@@ -46,23 +46,6 @@ enum { TILE1 = 4, TILE2 = 4, TILE_LANES = 8, FC_IMAGES = 2, FC_LANES = 4 };
 enum { TILE1 = 2, TILE2 = 2, TILE_LANES = 8, FC_IMAGES = 1, FC_LANES = 4 };
 #endif
 
-void ONCE(cnn_pack)(struct cnn_packed *packed, const struct cnn_weights *weights)
-{
-    for (size_t i = 0; i < 3; i++)
-        for (size_t j = 0; j < 3; j++)
-            for (size_t o = 0; o < LANES; o++) {
-                packed->conv1[i][j][0][o] = weights->conv1[o][0][i][j];
-                for (size_t block = 0; block < BLOCKS2; block++)
-                    for (size_t c = 0; c < CNN_CHANNELS1; c++)
-                        packed->conv2[block][i][j][c][o] =
-                            weights->conv2[block * LANES + o][c][i][j];
-            }
-    for (size_t k = 0; k < CNN_CLASSES; k++)
-        for (size_t place = 0; place < PLACES3; place++)
-            for (size_t c = 0; c < CNN_CHANNELS2; c++)
-                packed->fc[k][place * CNN_CHANNELS2 + c] = weights->fc[c * PLACES3 + place][k];
-}
-
 /* One instruction. Where a is a NaN it is lost. */
 INLINED float larger(float a, float b)
 {
@@ -149,16 +132,6 @@ void EACH_ISA(cnn_conv2_packed)(float *features, const struct cnn_packed *packed
     convolve_second(features, packed, pooled);
 }
 
-/* The sum of lanes, the upper half onto the lower until one is left. */
-INLINED float lanes_total(float *lanes)
-{
-#pragma GCC unroll 4
-    for (size_t half = FC_LANES / 2; half > 0; half /= 2)
-        for (size_t lane = 0; lane < half; lane++)
-            lanes[lane] += lanes[lane + half];
-    return lanes[0];
-}
-
 /* logits[images][10] from features[images][1152]; feature f goes to lane f % FC_LANES, however
  * many images there are. */
 INLINED void classify(float *restrict logits, float (*restrict features)[CNN_FEATURES],
@@ -175,7 +148,7 @@ INLINED void classify(float *restrict logits, float (*restrict features)[CNN_FEA
                     sums[i][k][lane] += features[i][f + lane] * weights[k][f + lane];
     for (size_t i = 0; i < images; i++)
         for (size_t k = 0; k < CNN_CLASSES; k++)
-            logits[i * CNN_CLASSES + k] = lanes_total(sums[i][k]);
+            logits[i * CNN_CLASSES + k] = fold_floats(sums[i][k], FC_LANES);
 }
 
 void EACH_ISA(cnn_forward_packed)(float *logits, const struct cnn_packed *packed,

@@ -22,78 +22,6 @@
 #include <math.h>
 #include <string.h>
 
-static int check_size(size_t height, size_t width, struct error *error)
-{
-    if (height < IMAGE_MIN_SIZE || width < IMAGE_MIN_SIZE)
-        return error_set(error, ERROR_INVALID,
-                         "an image of %zux%zu pixels has no edges: height and width must be at "
-                         "least %d",
-                         height, width, IMAGE_MIN_SIZE);
-    return 0;
-}
-
-/* The reference: one stage after the other. */
-
-static void normalise(float *restrict out, const float *restrict image, size_t pixels)
-{
-    double total = 0, squares = 0;
-    for (size_t i = 0; i < pixels; i++)
-        total += (double)image[i];
-    const double mean = total / (double)pixels;
-    for (size_t i = 0; i < pixels; i++)
-        squares += ((double)image[i] - mean) * ((double)image[i] - mean);
-    const double std = sqrt(squares / (double)pixels);
-    for (size_t i = 0; i < pixels; i++)
-        out[i] = (float)(((double)image[i] - mean) / (std + 1e-8));
-}
-
-/* out[height-2][width-2]: each pixel's 3x3 neighbourhood, weighted. */
-static void correlate(float *restrict out, const float *restrict in, const float weight[3][3],
-                      size_t height, size_t width)
-{
-    for (size_t y = 0; y + 2 < height; y++)
-        for (size_t x = 0; x + 2 < width; x++) {
-            float total = 0;
-            for (size_t i = 0; i < 3; i++)
-                for (size_t j = 0; j < 3; j++)
-                    total += weight[i][j] * in[(y + i) * width + x + j];
-            out[y * (width - 2) + x] = total;
-        }
-}
-
-size_t ONCE(image_edges_naive_scratch)(size_t height, size_t width)
-{
-    if (height < IMAGE_MIN_SIZE || width < IMAGE_MIN_SIZE)
-        return 0;
-    return height * width + (height - 2) * (width - 2) + 2 * (height - 4) * (width - 4);
-}
-
-int ONCE(image_edges_naive)(float *edges, const float *image, float *scratch, size_t height,
-                            size_t width, struct error *error)
-{
-    static const float gauss[3][3] = {{1 / 16.f, 2 / 16.f, 1 / 16.f},
-                                      {2 / 16.f, 4 / 16.f, 2 / 16.f},
-                                      {1 / 16.f, 2 / 16.f, 1 / 16.f}};
-    static const float sobel_x[3][3] = {{-1, 0, 1}, {-2, 0, 2}, {-1, 0, 1}};
-    static const float sobel_y[3][3] = {{-1, -2, -1}, {0, 0, 0}, {1, 2, 1}};
-
-    if (check_size(height, width, error))
-        return -1;
-    const size_t pixels = (height - 4) * (width - 4);
-    float *const normalised = scratch;
-    float *const blurred = normalised + height * width;
-    float *const gx = blurred + (height - 2) * (width - 2);
-    float *const gy = gx + pixels;
-
-    normalise(normalised, image, height * width);
-    correlate(blurred, normalised, gauss, height, width);
-    correlate(gx, blurred, sobel_x, height - 2, width - 2);
-    correlate(gy, blurred, sobel_y, height - 2, width - 2);
-    for (size_t i = 0; i < pixels; i++)
-        edges[i] = sqrtf(gx[i] * gx[i] + gy[i] * gy[i]);
-    return 0;
-}
-
 /* The fused filters. */
 
 /* Pixels to a block: a vector of them in one register. */
@@ -271,7 +199,7 @@ INLINED void fused_edges(float *edges, const float *image, size_t height, size_t
 int EACH_ISA(image_edges)(float *edges, const float *image, size_t height, size_t width,
                           struct error *error)
 {
-    if (check_size(height, width, error))
+    if (image_check_size(height, width, error))
         return -1;
     fused_edges(edges, image, height, width);
     return 0;
@@ -280,7 +208,7 @@ int EACH_ISA(image_edges)(float *edges, const float *image, size_t height, size_
 int EACH_ISA(image_edges_batch)(float *edges, const float *images, size_t n, size_t height,
                                 size_t width, struct error *error)
 {
-    if (check_size(height, width, error))
+    if (image_check_size(height, width, error))
         return -1;
     for (size_t i = 0; i < n; i++)
         fused_edges(edges + i * (height - 4) * (width - 4), images + i * height * width, height,
@@ -297,7 +225,7 @@ int EACH_ISA(image_edges_batch)(float *edges, const float *images, size_t n, siz
 int EACH_ISA(image_edges_parallel)(float *edges, const float *image, size_t height, size_t width,
                                    int threads, struct error *error)
 {
-    if (check_size(height, width, error))
+    if (image_check_size(height, width, error))
         return -1;
     const size_t pixels = height * width, most = pixels / BAND_PIXELS + 1;
     const int team = threads < 1 ? 1 : (size_t)threads < most ? threads : (int)most;
@@ -325,7 +253,7 @@ int EACH_ISA(image_edges_parallel)(float *edges, const float *image, size_t heig
 int EACH_ISA(image_edges_given)(float *edges, const float *image, double mean, double std,
                                 size_t height, size_t width, struct error *error)
 {
-    if (check_size(height, width, error))
+    if (image_check_size(height, width, error))
         return -1;
     filter_image(edges, image, mean, std, height, width);
     return 0;

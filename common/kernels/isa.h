@@ -6,11 +6,11 @@
  *     double EACH_ISA(sum)(const float *x, size_t n)
  * becomes sum_base, sum_v3 and sum_v4. isa.c defines the `sum` that everybody calls, which passes
  * each call on to the level in use. Another fast kernel takes two things: EACH_ISA about its name,
- * and a line in FAST_KERNELS. Functions that it calls are static, best INLINED; whatever else in
- * its file is public, the naive references above all, is marked ONCE and exists for `base` only.
+ * and a line in FAST_KERNELS. Functions that it calls are static, best INLINED; what is public and
+ * not fast, the naive references above all, is in a file that is compiled once.
  *
- * image.c is compiled for a level `scalar` as well, without vector instructions. It is never in
- * use: image_edges_scalar and image_edges_naive_scalar are called by these names.
+ * image.c and naive.c are compiled for a level `scalar` as well, without vector instructions. It is
+ * never in use: image_edges_scalar and image_edges_naive_scalar are called by these names.
  */
 #ifndef KERNELS_ISA_H
 #define KERNELS_ISA_H
@@ -67,16 +67,6 @@
 #define ISA_JOIN(name, level)  ISA_JOIN_(name, level)
 #define ISA_JOIN_(name, level) name##_##level
 
-/* Where it is not `base`: nowhere, or under another name. (Here `static` stands behind the type, so
- * a function that returns a pointer would have to be in another file.) */
-#if defined KERNELS_BASE
-    #define ONCE(name) name
-#elif defined KERNELS_SCALAR
-    #define ONCE(name) EACH_ISA(name)
-#else
-    #define ONCE(name) static __attribute__((unused)) EACH_ISA(name)
-#endif
-
 #define INLINED static inline __attribute__((always_inline))
 
 /* So that a definition that does not fit its line in FAST_KERNELS is an error. */
@@ -96,5 +86,30 @@ INLINED void prefetch(const void *at, unsigned long ahead, unsigned long bytes)
     for (unsigned long line = 0; line < bytes; line += 64)
         __builtin_prefetch((const void *)(from + line));
 }
+
+/* The sum of lanes[n]: the upper half onto the lower, until one is left. Additions that wait for
+ * nobody, always in this order. n is a power of 2, at most 128. */
+INLINED double fold(double *lanes, size_t n)
+{
+#pragma GCC unroll 7
+    for (size_t half = n / 2; half > 0; half /= 2)
+        for (size_t lane = 0; lane < half; lane++)
+            lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+INLINED float fold_floats(float *lanes, size_t n)
+{
+#pragma GCC unroll 7
+    for (size_t half = n / 2; half > 0; half /= 2)
+        for (size_t lane = 0; lane < half; lane++)
+            lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+/* ---- layout.c -------------------------------------------------------------------------------- */
+
+/* Is it at least IMAGE_MIN_SIZE each way? Else -1 with *error. */
+int image_check_size(size_t height, size_t width, struct error *error);
 
 #endif

@@ -12,39 +12,12 @@
 
 #define CLIP 3.0F
 
-/* The reference: one step after the other. */
-
-static void normalise(float *out, const float *x, size_t n)
-{
-    double total = 0, squares = 0;
-    for (size_t i = 0; i < n; i++)
-        total += (double)x[i];
-    const double mean = total / (double)n;
-    for (size_t i = 0; i < n; i++)
-        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
-    const double std = sqrt(squares / (double)n);
-    for (size_t i = 0; i < n; i++)
-        out[i] = (float)(((double)x[i] - mean) / (std + 1e-8));
-}
-
 /* Neither comparison is true of a NaN, which stays. */
 INLINED float clip(float x)
 {
     x = x > CLIP ? CLIP : x;
     return x < -CLIP ? -CLIP : x;
 }
-
-void ONCE(clip_normalise_naive)(float *out, const float *x, size_t n, int rounds)
-{
-    normalise(out, x, n);
-    for (int round = 0; round < rounds; round++) {
-        for (size_t i = 0; i < n; i++)
-            out[i] = clip(out[i]);
-        normalise(out, out, n);
-    }
-}
-
-/* The fast one. */
 
 #define LANES STATISTICS_LANES
 #define CHUNK STATISTICS_CHUNK
@@ -118,11 +91,6 @@ void EACH_ISA(clip_normalise)(float *out, const float *x, size_t n, int rounds)
 }
 
 /* ---- Augment --------------------------------------------------------------------------------- */
-
-size_t ONCE(augment_words)(size_t height, size_t width)
-{
-    return 1 + height * width;
-}
 
 /* -most .. most, from 16 bits. */
 INLINED ptrdiff_t move_by(uint64_t bits, size_t most)

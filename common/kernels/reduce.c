@@ -1,4 +1,4 @@
-/* reduce.c - sums, and products through BLAS.
+/* reduce.c - sums.
  *
  * A plain loop adds to one variable, and each addition waits three or four cycles for the one
  * before it. `sum` keeps LANES partial sums that wait for nobody: a few vector registers' worth,
@@ -7,19 +7,10 @@
  */
 #include "common/kernels/isa.h"
 #include "common/kernels/kernels.h"
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
 #define LANES 32UL
-
-double ONCE(sum_naive)(const float *x, size_t n)
-{
-    double total = 0;
-    for (size_t i = 0; i < n; i++)
-        total += x[i];
-    return total;
-}
 
 INLINED void add_to_lanes(double *restrict lanes, const float *restrict x)
 {
@@ -42,19 +33,7 @@ double EACH_ISA(sum)(const float *x, size_t n)
         add_to_lanes(lanes, rest);
     }
 
-    /* Pairwise: the upper half onto the lower, until one is left. */
-    for (size_t half = LANES / 2; half > 0; half /= 2)
-        for (size_t lane = 0; lane < half; lane++)
-            lanes[lane] += lanes[lane + half];
-    return lanes[0];
-}
-
-double ONCE(sum_of_squares_naive)(const float *x, size_t n)
-{
-    double total = 0;
-    for (size_t i = 0; i < n; i++)
-        total += (double)x[i] * (double)x[i];
-    return total;
+    return fold(lanes, LANES);
 }
 
 /* Two streams, each with the lanes of `sum`, so that more of the memory is asked for at a time: two
@@ -101,21 +80,7 @@ double EACH_ISA(sum_of_squares)(const float *x, size_t n)
     }
     for (size_t lane = 0; lane < LANES; lane++)
         first[lane] += second[lane];
-#pragma GCC unroll 5
-    for (size_t step = LANES / 2; step > 0; step /= 2)
-        for (size_t lane = 0; lane < step; lane++)
-            first[lane] += first[lane + step];
-    return first[0];
-}
-
-/* C does not let the compiler change the order of additions in float, so this stays the chain of
- * single additions that it is. */
-double ONCE(sum_of_squares_float_naive)(const float *x, size_t n)
-{
-    float total = 0;
-    for (size_t i = 0; i < n; i++)
-        total += x[i] * x[i];
-    return (double)total;
+    return fold(first, LANES);
 }
 
 #define FLOAT_LANES SUM_OF_SQUARES_FLOAT_LANES
@@ -138,69 +103,5 @@ double EACH_ISA(sum_of_squares_float)(const float *x, size_t n)
         memcpy(rest, x + whole, (n - whole) * sizeof *rest);
         add_float_squares(lanes, rest);
     }
-#pragma GCC unroll 7
-    for (size_t half = FLOAT_LANES / 2; half > 0; half /= 2)
-        for (size_t lane = 0; lane < half; lane++)
-            lanes[lane] += lanes[lane + half];
-    return (double)lanes[0];
-}
-
-/* (total - next) + square is what the addition lost where the total was the larger of the two. */
-double ONCE(sum_of_squares_exact)(const float *x, size_t n)
-{
-    double total = 0, lost = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double square = (double)x[i] * (double)x[i], next = total + square;
-        lost += fabs(total) >= fabs(square) ? (total - next) + square : (square - next) + total;
-        total = next;
-    }
-    return isfinite(lost) ? total + lost : total; /* infinity - infinity is lost for nothing */
-}
-
-double ONCE(product_sum_naive)(float *product, const float *x, size_t order)
-{
-    for (size_t i = 0; i < order; i++)
-        for (size_t j = 0; j < order; j++) {
-            double dot = 0;
-            for (size_t k = 0; k < order; k++)
-                dot += (double)x[i * order + k] * (double)x[j * order + k];
-            product[i * order + j] = (float)dot;
-        }
-    return sum_naive(product, order * order);
-}
-
-double ONCE(product_sum)(float *product, const float *x, size_t order)
-{
-    if (order == 0) /* BLAS takes a leading dimension of 0 for a mistake */
-        return 0;
-    const blasint n = (blasint)order;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, n, n, 1.0f, x, n, x, n, 0.0f, product,
-                n);
-    return sum(product, order * order);
-}
-
-void ONCE(product_naive)(double *restrict product, const double *a, const double *b, size_t rows,
-                         size_t inner, size_t columns)
-{
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < columns; j++) {
-            double dot = 0;
-            for (size_t k = 0; k < inner; k++)
-                dot += a[i * inner + k] * b[k * columns + j];
-            product[i * columns + j] = dot;
-        }
-}
-
-void ONCE(product)(double *restrict product, const double *a, const double *b, size_t rows,
-                   size_t inner, size_t columns)
-{
-    if (rows == 0 || columns == 0) /* BLAS takes a leading dimension of 0 for a mistake */
-        return;
-    if (inner == 0) {
-        memset(product, 0, rows * columns * sizeof *product);
-        return;
-    }
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)rows, (blasint)columns,
-                (blasint)inner, 1.0, a, (blasint)inner, b, (blasint)columns, 0.0, product,
-                (blasint)columns);
+    return (double)fold_floats(lanes, FLOAT_LANES);
 }

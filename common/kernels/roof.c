@@ -48,9 +48,7 @@ uint64_t EACH_ISA(read_all)(const float *x, size_t n)
 /* ---- The other roofs, see roof.h ------------------------------------------------------------ */
 
 /* An FMA takes 4 cycles and 2 begin in each: 8 chains at least; 16 registers at most. */
-#define CHAINS ((size_t)12)
-
-const size_t ONCE(fma_chain_lanes)[FMA_CHAIN_WIDTHS] = {CHAINS * 4, CHAINS * 8, CHAINS * 16};
+#define CHAINS ((size_t)FMA_CHAINS)
 
 /* Where this is inlined `width` is a constant, and each chain has a register of that many lanes. */
 INLINED float chains(float factor, size_t width, size_t rounds)

@@ -18,6 +18,7 @@
  * fma_chain_lanes[], each right for registers of one width: too few wait for each other, too many
  * do not fit into the registers. So the roof is the best of them. `factor` is the multiplier,
  * between -1 and 1, so that the chains stay finite; the result is the sum of the lanes. */
+#define FMA_CHAINS       12
 #define FMA_CHAIN_WIDTHS 3
 extern const size_t fma_chain_lanes[FMA_CHAIN_WIDTHS];
 float fma_chain(float factor, size_t lanes, size_t rounds);

@@ -43,11 +43,7 @@ INLINED double lanes_total(const float *lanes)
 #pragma omp simd
     for (size_t lane = 0; lane < STATISTICS_LANES / 2; lane++)
         totals[lane] = (double)lanes[lane] + (double)lanes[lane + STATISTICS_LANES / 2];
-#pragma GCC unroll 5
-    for (size_t half = STATISTICS_LANES / 4; half > 0; half /= 2)
-        for (size_t lane = 0; lane < half; lane++)
-            totals[lane] += totals[lane + half];
-    return totals[0];
+    return fold(totals, STATISTICS_LANES / 2);
 }
 
 /* Of x[n], n at least 1. */

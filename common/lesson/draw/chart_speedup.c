@@ -27,15 +27,6 @@ static struct chart_point speedup_point(const struct lesson_results *results, si
                                 .high = base / figures->wall_min};
 }
 
-/* The rows of a way have one name; is this the first of them? */
-static bool is_first(const struct lesson_results *results, size_t i)
-{
-    for (size_t before = 1; before < i; before++)
-        if (strcmp(results->figures[before].name, results->figures[i].name) == 0)
-            return false;
-    return true;
-}
-
 static void add_way(struct lesson *lesson, struct chart *chart,
                     const struct lesson_results *results, size_t first, int most)
 {
@@ -78,7 +69,7 @@ static void add_speedup_lines(struct lesson *lesson, const struct measured *meas
     chart_point(lesson, ideal, (struct chart_point){1.0, 1.0, NAN, NAN, 0, false});
     chart_point(lesson, ideal, (struct chart_point){most, most, NAN, NAN, 0, false});
     for (size_t i = 1; i < results->count; i++)
-        if (is_first(results, i))
+        if (is_first_of_name(results, i))
             add_way(lesson, chart, results, i, most);
 }
 
@@ -87,7 +78,7 @@ static void add_speedup_bars(struct lesson *lesson, const struct measured *measu
 {
     const struct lesson_results *results = &measured->results;
     char title[64], name[80];
-    snprintf(title, sizeof title, "speed-up with %d worker%s", workers, workers == 1 ? "" : "s");
+    snprintf(title, sizeof title, "speed-up with %d worker%s", workers, plural(workers));
     struct chart *chart = chart_of_workload(lesson, measured->name, CHART_ROWS, title,
                                             "speed-up (line: fastest and slowest run)", NULL);
     chart->upright = 1.0;

@@ -125,14 +125,6 @@ void plot_check(struct lesson *lesson)
 
 /* ---- --plot ---------------------------------------------------------------------------------- */
 
-static int window_columns(void)
-{
-    const int columns = terminal_columns(STDOUT_FILENO);
-    return columns < LEAST_COLUMNS  ? LEAST_COLUMNS
-           : columns > MOST_COLUMNS ? MOST_COLUMNS
-                                    : columns;
-}
-
 /* Without the blanks at the ends of the lines that gnuplot fills up. */
 static void print_trimmed(struct lesson *lesson, const char *text)
 {
@@ -149,7 +141,7 @@ static void print_trimmed(struct lesson *lesson, const char *text)
 static int draw_text(struct lesson *lesson, struct error *error)
 {
     const struct chart_look look = {.text = true,
-                                    .columns = window_columns(),
+                                    .columns = window_columns(LEAST_COLUMNS, MOST_COLUMNS),
                                     .utf8 = terminal_is_utf8(),
                                     .colour = lesson->colour};
     struct script script;
@@ -175,9 +167,9 @@ static void describe_run(const struct lesson *lesson, char *text, size_t size)
     if (localtime_r(&now, &local))
         strftime(date, sizeof date, "%Y-%m-%d %H:%M", &local);
     snprintf(text, size, "%d usable of %d core%s: %s, %s; %s; seed %lu, %d repeat%s; %s",
-             machine->cores, machine->machine_cores, machine->machine_cores == 1 ? "" : "s",
-             machine->cpu, machine->isa, machine->compiler, (unsigned long)lesson->options->seed,
-             lesson->options->repeats, lesson->options->repeats == 1 ? "" : "s", date);
+             machine->cores, machine->machine_cores, plural(machine->machine_cores), machine->cpu,
+             machine->isa, machine->compiler, (unsigned long)lesson->options->seed,
+             lesson->options->repeats, plural(lesson->options->repeats), date);
 }
 
 static int write_whole(const char *path, const char *data, size_t size, struct error *error)

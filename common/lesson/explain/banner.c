@@ -56,8 +56,7 @@ void banner_print(struct lesson *lesson)
 {
     const struct machine *machine = lesson->machine;
     const struct options *options = lesson->options;
-    lesson_print(lesson, "%s%s%s\n", lesson->colour ? "\033[1m" : "", lesson->chapter->title,
-                 lesson->colour ? "\033[0m" : "");
+    lesson_print(lesson, "%s%s%s\n", bold(lesson), lesson->chapter->title, plain(lesson));
     lesson_print(lesson, "  cores      %d usable of %d", machine->cores, machine->machine_cores);
     if (ceil(machine->quota) <= machine->cores)
         lesson_print(lesson, " (the cgroup's quota is %.3g)", machine->quota);
@@ -71,6 +70,6 @@ void banner_print(struct lesson *lesson)
         report_paragraph(lesson, 13, environment_openmp_note());
     print_blas(lesson);
     lesson_print(lesson, "  run        seed %u, %d repeat%s, start method %s\n", options->seed,
-                 options->repeats, options->repeats == 1 ? "" : "s",
+                 options->repeats, plural(options->repeats),
                  pool_start_method_name(options->start_method));
 }

@@ -277,18 +277,16 @@ static void write_speedups(FILE *stream, const struct lesson_evidence *evidence)
         if (isnan(evidence->speedup[way]))
             fprintf(stream, "%s %s not measured", way ? ";" : "", words[way]);
         else
-            fprintf(stream, "%s %s %.*fx", way ? ";" : "", words[way],
-                    evidence->speedup[way] < 0.095 ? 3 : 2, evidence->speedup[way]);
+            fprintf(stream, "%s %s %s", way ? ";" : "", words[way],
+                    factor_text(evidence->speedup[way]));
 }
 
 void lesson_print_advice(struct lesson *lesson, const struct lesson_case *one)
 {
     const struct lesson_evidence *evidence = &one->evidence;
-    char *text = NULL;
-    size_t size = 0;
-    FILE *stream = open_memstream(&text, &size);
-    if (!stream)
-        lesson_die(lesson, "out of memory");
+    struct paragraph paragraph;
+    paragraph_begin(lesson, &paragraph);
+    FILE *const stream = paragraph.stream;
     fprintf(stream, "Advice for %s: %s. %s. Measured: a task is %s of work", one->name, one->advice,
             one->reason, lesson_time_text(evidence->task));
     if (!isnan(evidence->handing_over))
@@ -306,11 +304,8 @@ void lesson_print_advice(struct lesson *lesson, const struct lesson_case *one)
             " (Note: the plain loop kept %.2f cores busy. It waited, or other programs used the "
             "cores: then measure again without them.)",
             evidence->busy);
-    if (fclose(stream))
-        lesson_die(lesson, "out of memory");
     lesson_print(lesson, "\n");
-    report_paragraph(lesson, 0, text);
-    free(text);
+    paragraph_end(lesson, &paragraph, COLUMNS);
 }
 
 static const char *known_time(double seconds)
@@ -320,12 +315,12 @@ static const char *known_time(double seconds)
 
 void lesson_print_cases(struct lesson *lesson, const struct lesson_case *cases, size_t count)
 {
-    lesson_print(lesson, "\n%s%-12s %7s %7s %7s %7s", lesson->colour ? "\033[1m" : "", "workload",
-                 "work", "data", "copying", "handing");
+    lesson_print(lesson, "\n%s%-12s %7s %7s %7s %7s", bold(lesson), "workload", "work", "data",
+                 "copying", "handing");
     for (enum lesson_way way = 0; way < LESSON_WAYS; way++)
         lesson_print(lesson, " %7s",
                      (const char *const[]){"threads", "gil", "copy", "shared"}[way]);
-    lesson_print(lesson, "  same?  advice%s\n", lesson->colour ? "\033[0m" : "");
+    lesson_print(lesson, "  same?  advice%s\n", plain(lesson));
     for (size_t i = 0; i < count; i++) {
         const struct lesson_evidence *evidence = &cases[i].evidence;
         lesson_print(lesson, "%-12s %7s %7s %7s %7s", cases[i].name,
@@ -333,11 +328,7 @@ void lesson_print_cases(struct lesson *lesson, const struct lesson_case *cases, 
                      isnan(evidence->bytes) ? "-" : lesson_bytes_text(evidence->bytes),
                      known_time(evidence->transfer), known_time(evidence->handing_over));
         for (enum lesson_way way = 0; way < LESSON_WAYS; way++)
-            if (isnan(evidence->speedup[way]))
-                lesson_print(lesson, " %7s", "-");
-            else
-                lesson_print(lesson, " %6.*fx", evidence->speedup[way] < 0.095 ? 3 : 2,
-                             evidence->speedup[way]);
+            lesson_print(lesson, " %7s", factor_text(evidence->speedup[way]));
         lesson_print(lesson, "  %-5s  %s\n", evidence->same ? "yes" : "NO", cases[i].advice);
     }
     lesson_print(

@@ -18,20 +18,19 @@ static void print_row(struct lesson *lesson, const struct lesson_figures *figure
     else if (figures->speedup > 1.05)
         start = colour(lesson, "\033[32m");
     if (*start)
-        end = colour(lesson, "\033[0m");
+        end = plain(lesson);
     lesson_print(lesson, "%-17s %7s %22s %8s %10.2f ", figures->name, team_text(figures),
                  lesson_range_text(figures->wall_median, figures->wall_min, figures->wall_max),
                  lesson_time_text(figures->cpu_median), figures->cores_busy);
-    lesson_print(lesson, "%s%6.*fx %8.0f %% %12s%s\n", start, figures->speedup < 0.095 ? 3 : 2,
-                 figures->speedup, 100.0 * figures->efficiency, figures->matches ? "yes" : "NO",
-                 end);
+    lesson_print(lesson, "%s%7s %8.0f %% %12s%s\n", start, factor_text(figures->speedup),
+                 100.0 * figures->efficiency, figures->matches ? "yes" : "NO", end);
 }
 
 static void print_rows(struct lesson *lesson, const struct lesson_results *results)
 {
-    lesson_print(lesson, "%s%-17s %7s %22s %8s %10s %7s %10s %12s%s\n", colour(lesson, "\033[1m"),
-                 "mode", "workers", "wall [min - max]", "CPU", "cores busy", "speedup",
-                 "efficiency", "same result?", colour(lesson, "\033[0m"));
+    lesson_print(lesson, "%s%-17s %7s %22s %8s %10s %7s %10s %12s%s\n", bold(lesson), "mode",
+                 "workers", "wall [min - max]", "CPU", "cores busy", "speedup", "efficiency",
+                 "same result?", plain(lesson));
     for (size_t i = 0; i < results->count; i++)
         print_row(lesson, &results->figures[i]);
 }
@@ -56,12 +55,10 @@ static void print_terms(struct lesson *lesson, const struct lesson_results *resu
 /* "forkserver: 2 workers ready in 957 us, 4 in 1.31 ms; 100 tasks in each run" */
 static void print_start(struct lesson *lesson, const struct lesson_results *results)
 {
-    char *text = NULL;
-    size_t size = 0;
     int last = 0;
-    FILE *stream = open_memstream(&text, &size);
-    if (!stream)
-        lesson_die(lesson, "out of memory");
+    struct paragraph paragraph;
+    paragraph_begin(lesson, &paragraph);
+    FILE *const stream = paragraph.stream;
     fprintf(stream, "%s", pool_start_method_name(lesson->options->start_method));
     for (size_t i = 0; i < results->count; i++) {
         const struct lesson_figures *figures = &results->figures[i];
@@ -75,12 +72,9 @@ static void print_start(struct lesson *lesson, const struct lesson_results *resu
         last = figures->workers;
     }
     const size_t tasks = results->figures[0].tasks;
-    fprintf(stream, "; %zu task%s in each run", tasks, tasks == 1 ? "" : "s");
-    if (fclose(stream))
-        lesson_die(lesson, "out of memory");
+    fprintf(stream, "; %zu task%s in each run", tasks, plural(tasks));
     lesson_print(lesson, "\n");
-    report_paragraph(lesson, 0, text);
-    free(text);
+    paragraph_end(lesson, &paragraph, COLUMNS);
 }
 
 /* What went wrong in a row's runs, and was made up for; nothing if nothing did. */
@@ -92,10 +86,9 @@ static void print_losses(struct lesson *lesson, const struct lesson_figures *fig
         return;
     snprintf(text, sizeof text,
              "%s, %d worker%s, in all runs: %llu restarted, %llu chunk%s run again, %llu lost; %s",
-             figures->name, figures->workers, figures->workers == 1 ? "" : "s",
+             figures->name, figures->workers, plural(figures->workers),
              (unsigned long long)pool->restarts, (unsigned long long)pool->chunks_retried,
-             pool->chunks_retried == 1 ? "" : "s", (unsigned long long)pool->chunks_lost,
-             pool->last_death);
+             plural(pool->chunks_retried), (unsigned long long)pool->chunks_lost, pool->last_death);
     report_paragraph(lesson, 0, text);
 }
 
@@ -121,10 +114,9 @@ static void print_phases(struct lesson *lesson, const struct lesson_results *res
     if (!lesson_find(results, LESSON_PROCESSES, 0, LESSON_DEFAULT_TRANSFER))
         return;
     print_start(lesson, results);
-    lesson_print(lesson, "%s%-17s %7s %10s %8s %7s %7s %7s %7s %6s %6s %8s%s\n",
-                 colour(lesson, "\033[1m"), "where time went", "workers", "with start", "start-up",
-                 "send", "compute", "receive", "wait", "copied", "chunks", "wake-ups",
-                 colour(lesson, "\033[0m"));
+    lesson_print(lesson, "%s%-17s %7s %10s %8s %7s %7s %7s %7s %6s %6s %8s%s\n", bold(lesson),
+                 "where time went", "workers", "with start", "start-up", "send", "compute",
+                 "receive", "wait", "copied", "chunks", "wake-ups", plain(lesson));
     for (size_t i = 0; i < results->count; i++) {
         const struct lesson_figures *figures = &results->figures[i];
         if (figures->mode != LESSON_PROCESSES)
@@ -156,8 +148,7 @@ static void print_hand_overs(struct lesson *lesson, const struct lesson_results 
                      "%sgil, %d workers: the GIL went from thread to thread %llu time%s (%llu "
                      "forced by a waiting thread)\n",
                      before, figures->workers, (unsigned long long)figures->gil.switches,
-                     figures->gil.switches == 1 ? "" : "s",
-                     (unsigned long long)figures->gil.forced);
+                     plural(figures->gil.switches), (unsigned long long)figures->gil.forced);
         before = "";
     }
 }
@@ -197,9 +188,8 @@ static void print_intervals_of(struct lesson *lesson, const struct lesson_figure
 static void print_intervals(struct lesson *lesson, const struct lesson_results *results)
 {
     const size_t intervals = lesson->options->interval_count;
-    lesson_print(lesson, "\n%s%-17s %7s %14s %10s %13s %10s%s\n", colour(lesson, "\033[1m"),
-                 "switch intervals", "workers", "forced in all", "a second", "1 / interval", "wall",
-                 colour(lesson, "\033[0m"));
+    lesson_print(lesson, "\n%s%-17s %7s %14s %10s %13s %10s%s\n", bold(lesson), "switch intervals",
+                 "workers", "forced in all", "a second", "1 / interval", "wall", plain(lesson));
     for (size_t i = 0; i < results->count; i++) {
         const struct lesson_figures *figures = &results->figures[i];
         if (figures->mode != LESSON_GIL || at_work(figures) == 1)

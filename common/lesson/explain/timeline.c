@@ -8,17 +8,6 @@
 #define WIDEST    1000
 #define SHARE     5 /* columns: " 100%" */
 
-/* ---- The window ------------------------------------------------------------------------------ */
-
-static int window_columns(void)
-{
-    const char *said = getenv("COLUMNS");
-    int64_t columns;
-    if (!said || parse_integer(said, 1, INT_MAX, &columns) != 0)
-        columns = terminal_columns(STDOUT_FILENO);
-    return columns < NARROWEST ? NARROWEST : columns > WIDEST ? WIDEST : (int)columns;
-}
-
 /* ---- What fills most of a cell --------------------------------------------------------------- */
 
 enum filling { COMPUTING, WAITING, COPYING, IDLE, FILLINGS };
@@ -148,7 +137,7 @@ static void draw_row(struct canvas *canvas, const struct lesson_timeline *timeli
         previous = filling;
     }
     const double share = timeline->wall > 0.0 ? strip->all[COMPUTING] / timeline->wall : 0.0;
-    lesson_print(canvas->lesson, "%s%4.0f%%\n", canvas->lesson->colour ? "\033[0m" : "",
+    lesson_print(canvas->lesson, "%s%4.0f%%\n", plain(canvas->lesson),
                  100.0 * fmin(fmax(share, 0.0), 1.0));
 }
 
@@ -173,7 +162,7 @@ static void draw_run(struct canvas *canvas, const struct lesson_figures *figures
     canvas->strip.in =
         lesson_allocate(lesson, (size_t)canvas->strip.cells, sizeof *canvas->strip.in);
     snprintf(text, sizeof text, "%s, %d worker%s%s", figures->name, figures->workers,
-             figures->workers == 1 ? "" : "s",
+             plural(figures->workers),
              timeline->whole ? ": as a whole; its tasks were not recorded one by one" : "");
     report_paragraph_within(lesson, canvas->columns, 0, text);
     for (int row = 0; row < timeline->rows; row++)
@@ -192,11 +181,9 @@ static void draw_costs(const struct canvas *canvas, const struct lesson_results 
 {
     struct lesson *lesson = canvas->lesson;
     const char *between = "Recording cost";
-    char *text = NULL;
-    size_t size = 0;
-    FILE *stream = open_memstream(&text, &size);
-    if (!stream)
-        lesson_die(lesson, "out of memory");
+    struct paragraph paragraph;
+    paragraph_begin(lesson, &paragraph);
+    FILE *const stream = paragraph.stream;
     for (size_t i = 0; i < results->count; i++) {
         const struct lesson_figures *figures = &results->figures[i];
         if (figures->timeline)
@@ -206,11 +193,8 @@ static void draw_costs(const struct canvas *canvas, const struct lesson_results 
     }
     const int pairs = results->figures[0].repeats;
     fprintf(stream, "; medians of %d pair%s of runs, below 0 by chance; the table has the others",
-            pairs, pairs == 1 ? "" : "s");
-    if (fclose(stream))
-        lesson_die(lesson, "out of memory");
-    report_paragraph_within(lesson, canvas->columns, 0, text);
-    free(text);
+            pairs, plural(pairs));
+    paragraph_end(lesson, &paragraph, canvas->columns);
 }
 
 static void draw_legend(const struct canvas *canvas)
@@ -230,7 +214,7 @@ static void draw_legend(const struct canvas *canvas)
 void timeline_draw(struct lesson *lesson, const char *name, const struct lesson_results *results)
 {
     struct canvas canvas = {
-        .lesson = lesson, .columns = window_columns(), .utf8 = terminal_is_utf8()};
+        .lesson = lesson, .columns = window_columns(NARROWEST, WIDEST), .utf8 = terminal_is_utf8()};
     bool any = false;
     char heading[128];
     for (size_t i = 0; i < results->count; i++)

@@ -10,11 +10,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define GOOD          0.85 /* of the best possible speedup: nothing to explain */
-#define QUIET         0.90 /* cores that a sequential computation keeps busy at least */
-#define SMALL         0.10 /* a share below this is not worth a word */
-#define SHORT_RUN     200e-6
-#define ONE_CORE_BUSY 1.15
+#define GOOD      0.85 /* of the best possible speedup: nothing to explain */
+#define QUIET     0.90 /* cores that a sequential computation keeps busy at least */
+#define SMALL     0.10 /* a share below this is not worth a word */
+#define SHORT_RUN 200e-6
 
 struct reason {
     FILE *text;
@@ -39,7 +38,7 @@ static void say_speed(const struct reason *reason)
     else if (speedup > 0.95)
         fprintf(reason->text, "as fast as sequential (%.2fx)", speedup);
     else /* as many digits as in the table */
-        fprintf(reason->text, "slower than sequential (%.*fx)", speedup < 0.095 ? 3 : 2, speedup);
+        fprintf(reason->text, "slower than sequential (%s)", factor_text(speedup));
 }
 
 /* Fewer threads than were asked for are the first reason, whatever else there is. */

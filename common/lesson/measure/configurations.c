@@ -42,7 +42,7 @@ static bool affordable(const struct measurement *measurement, enum lesson_mode m
         return true;
     lesson_print(measurement->lesson,
                  "%s, mode %s, %d worker%s: left out; it takes %s, and %s are available\n",
-                 workload->name, lesson_mode_names[mode], workers, workers == 1 ? "" : "s",
+                 workload->name, lesson_mode_names[mode], workers, plural(workers),
                  lesson_bytes_text(needed), lesson_bytes_text(available));
     return false;
 }
@@ -107,8 +107,7 @@ struct pool *create_pool(struct lesson *lesson, const struct lesson_workload *wo
     }
     struct pool *pool = pool_create(&options, &error);
     if (!pool)
-        lesson_die(lesson, "a pool of %d worker%s: %s", workers, workers == 1 ? "" : "s",
-                   error.message);
+        lesson_die(lesson, "a pool of %d worker%s: %s", workers, plural(workers), error.message);
     return pool;
 }
 

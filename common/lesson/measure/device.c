@@ -44,7 +44,7 @@ static void say_why(struct lesson *lesson, const struct lesson_figures *figures,
     char text[512];
     int used = snprintf(text, sizeof text,
                         "Why: %s, %d worker%s: the device was idle for %s instead of %s",
-                        figures->name, figures->workers, figures->workers == 1 ? "" : "s",
+                        figures->name, figures->workers, plural(figures->workers),
                         lesson_time_text(figures->device_idle), lesson_time_text(loading));
     if (figures->pool.bytes_copied > 0 && copying > 0.25 * figures->device_idle)
         used += snprintf(text + used, sizeof text - (size_t)used,

@@ -162,3 +162,11 @@ bool gives_lock_back(const struct lesson_figures *figures)
 {
     return figures->gil.acquired - figures->gil.forced >= figures->tasks + (size_t)at_work(figures);
 }
+
+bool is_first_of_name(const struct lesson_results *results, size_t i)
+{
+    for (size_t before = 1; before < i; before++)
+        if (strcmp(results->figures[before].name, results->figures[i].name) == 0)
+            return false;
+    return true;
+}

@@ -32,6 +32,12 @@ struct measured {
 /* What was kept with these results; NULL: they are none of the lesson's. */
 struct measured *measured_of(struct lesson *lesson, const struct lesson_results *results);
 
+/* The rows of a way have one name, with several numbers of workers; is this the first of them? */
+bool is_first_of_name(const struct lesson_results *results, size_t i);
+
+/* Up to here one thread computed at a time. */
+#define ONE_CORE_BUSY 1.2
+
 /* Was the lock given back for each task, as NumPy's kernels do? That lets tasks run side by side:
  * then what is true of threads is true of mode gil. */
 bool gives_lock_back(const struct lesson_figures *figures);

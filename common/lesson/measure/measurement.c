@@ -10,7 +10,7 @@ void show_run(const struct measurement *measurement, const struct configuration 
                  measurement->lesson->options->repeats);
     progress_show(measurement->lesson, "%s: %s, %s, %d worker%s", measurement->workload->name, run,
                   lesson_mode_names[configuration->mode], configuration->workers,
-                  configuration->workers == 1 ? "" : "s");
+                  plural(configuration->workers));
 }
 
 /* Everything before the first of the runs that are interleaved. */

@@ -22,7 +22,7 @@ static void check_run(struct lesson *lesson, const char *name, enum lesson_mode 
 {
     if (run->error.code != ERROR_NONE)
         lesson_die(lesson, "%s, mode %s, %d worker%s: %s", name, lesson_mode_names[mode], workers,
-                   workers == 1 ? "" : "s", run->error.message);
+                   plural(workers), run->error.message);
 }
 
 /* Adds the counts of a run, from the pool's before and after it, to a sum; and the last death. */
@@ -57,7 +57,7 @@ static void report_deaths(struct lesson *lesson, const struct pool_statistics *o
     progress_clear(lesson);
     fprintf(stderr, "%s: %s%s; %llu chunk%s ran again on a new worker\n", lesson->chapter->name,
             of_run->last_death, of_run->restarts > 1 ? ", as were others before" : "", chunks,
-            chunks == 1 ? "" : "s");
+            plural(chunks));
 }
 
 /* Runs a configuration once and checks what it computed. */

@@ -357,12 +357,12 @@ static void refuse_same_file(struct lesson *lesson)
 void options_parse(struct lesson *lesson, int argc, char **argv)
 {
     *lesson->options = (struct options){.modes = {true, true, true, true},
-                                       .repeats = 5,
-                                       .seed = 42,
-                                       .start_method = POOL_FORKSERVER,
-                                       .transfer = LESSON_DEFAULT_TRANSFER,
-                                       .intervals = {GIL_SWITCH_INTERVAL},
-                                       .interval_count = 1};
+                                        .repeats = 5,
+                                        .seed = 42,
+                                        .start_method = POOL_FORKSERVER,
+                                        .transfer = LESSON_DEFAULT_TRANSFER,
+                                        .intervals = {GIL_SWITCH_INTERVAL},
+                                        .interval_count = 1};
     struct options *options = lesson->options;
     options->workers = lesson_allocate(lesson, POOL_MAX_WORKERS, sizeof *options->workers);
     static char version[128];

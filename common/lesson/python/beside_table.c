@@ -2,41 +2,13 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define ONE_CORE_BUSY 1.2  /* up to here one thread computed at a time */
-#define SHORT         5e-3 /* seconds: a switch interval, Python's and the model's */
-#define ALONE         0.8  /* cores busy in a plain loop below which others took part */
-
-static const char *bold(const struct lesson *lesson)
-{
-    return lesson->colour ? "\033[1m" : "";
-}
-
-static const char *plain(const struct lesson *lesson)
-{
-    return lesson->colour ? "\033[0m" : "";
-}
+#define SHORT 5e-3 /* seconds: a switch interval, Python's and the model's */
+#define ALONE 0.8  /* cores busy in a plain loop below which others took part */
 
 /* C's time for as many tasks as Python had. */
 static double seconds_in_c(const struct python_row *row)
 {
     return row->wall / row->c_speedup;
-}
-
-/* "1.98", "128", "0.042", with the sign after it, or "-": into a small ring of static buffers. */
-static const char *number_text(double value, const char *sign)
-{
-    static char ring[8][24];
-    static int next;
-    char *text = ring[next = (next + 1) % 8];
-    if (isnan(value))
-        return "-";
-    snprintf(text, sizeof *ring, "%.*f%s",
-             value >= 99.95   ? 0
-             : value >= 9.995 ? 1
-             : value >= 0.095 ? 2
-                              : 3,
-             value, sign);
-    return text;
 }
 
 static void print_row(struct lesson *lesson, const struct python_row *row)
@@ -45,9 +17,9 @@ static void print_row(struct lesson *lesson, const struct python_row *row)
     lesson_print(lesson, "%-10s %7d %10s %10s %9s %11s %6s %8s %7s %12s\n",
                  lesson_mode_names[row->mode], row->workers, lesson_time_text(row->wall),
                  isnan(row->c_speedup) ? "-" : lesson_time_text(seconds_in_c(row)),
-                 number_text(row->c_speedup, "x"), number_text(row->cores_busy, ""),
-                 number_text(c ? c->cores_busy : NAN, ""), number_text(row->speedup, "x"),
-                 number_text(c ? c->speedup : NAN, "x"), row->matches ? "yes" : "NO");
+                 digits_text(row->c_speedup, "x"), digits_text(row->cores_busy, ""),
+                 digits_text(c ? c->cores_busy : NAN, ""), digits_text(row->speedup, "x"),
+                 digits_text(c ? c->speedup : NAN, "x"), row->matches ? "yes" : "NO");
 }
 
 static bool same_workload(const struct python_row *a, const struct python_row *b)
@@ -163,27 +135,22 @@ static void say_speed(const struct python_row *first, FILE *text)
     const bool both = best && !isnan(first->c_speedup);
     if (!isnan(first->c_speedup))
         fprintf(text, " one core of C is %s as fast as one of Python%s",
-                number_text(first->c_speedup, " times"), both ? "; " : ".");
+                digits_text(first->c_speedup, " times"), both ? "; " : ".");
     if (best)
         fprintf(text, "%sPython's best pool (%s, %d) is %s as fast as its loop.", both ? "" : " ",
                 best->mode == LESSON_PROCESSES ? "processes" : "threads", best->workers,
-                number_text(best->speedup, " times"));
+                digits_text(best->speedup, " times"));
 }
 
 static void why_workload(struct lesson *lesson, const struct python_row *first)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *stream = open_memstream(&text, &size);
-    if (!stream)
-        lesson_die(lesson, "out of memory");
+    struct paragraph paragraph;
+    paragraph_begin(lesson, &paragraph);
+    FILE *const stream = paragraph.stream;
     fprintf(stream, "Why %s:", first->workload);
     say_speed(first, stream);
     say_threads(lesson, first, stream);
-    if (fclose(stream))
-        lesson_die(lesson, "out of memory");
-    report_paragraph(lesson, 0, text);
-    free(text);
+    paragraph_end(lesson, &paragraph, COLUMNS);
 }
 
 void beside_table(struct lesson *lesson, const struct python_row *first, const char *command)

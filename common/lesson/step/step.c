@@ -52,8 +52,7 @@ __attribute__((noreturn)) static void end_early(struct lesson *lesson)
 /* Bold on a terminal. */
 static void print_large(struct lesson *lesson, const char *text)
 {
-    lesson_print(lesson, "\n\n    %s%s%s\n", lesson->colour ? "\033[1m" : "", text,
-                 lesson->colour ? "\033[0m" : "");
+    lesson_print(lesson, "\n\n    %s%s%s\n", bold(lesson), text, plain(lesson));
 }
 
 /* What was typed while something ran is no answer. */
@@ -110,7 +109,7 @@ void step_sequential(struct lesson *lesson, const struct lesson_workload *worklo
     print_large(lesson, titled ? workload->title : workload->name);
     lesson_print(lesson, "\n    one after the other\n\n        %s     %zu task%s on one core\n",
                  lesson_time_text(sequential->wall_median), sequential->tasks,
-                 sequential->tasks == 1 ? "" : "s");
+                 plural(sequential->tasks));
 }
 
 void step_ask(struct lesson *lesson, const struct lesson_workload *workload,
@@ -118,7 +117,7 @@ void step_ask(struct lesson *lesson, const struct lesson_workload *workload,
 {
     char question[128];
     snprintf(question, sizeof question, "%s, %d worker%s:", row->name, row->workers,
-             row->workers == 1 ? "" : "s");
+             plural(row->workers));
     print_large(lesson, question);
     lesson_print(lesson, "    how many times as fast as one after the other?\n");
     if (lesson->step->asked == 0 && !lesson->options->answers)
@@ -132,20 +131,12 @@ void step_ask(struct lesson *lesson, const struct lesson_workload *workload,
     lesson_flush(lesson);
 }
 
-/* As many as in the tables. */
-static int decimals(double factor)
-{
-    return factor < 0.095 ? 3 : 2;
-}
-
 static void print_bar(struct lesson *lesson, const char *name, double factor, double most)
 {
     const int room = isatty(STDOUT_FILENO) ? terminal_columns(STDOUT_FILENO) - 26 : BAR;
     const int width = room < BAR ? room : BAR;
     const int length = (int)lround(factor / most * width);
-    char value[32];
-    snprintf(value, sizeof value, "%.*fx", decimals(factor), factor);
-    lesson_print(lesson, "    %-10s %8s", name, value);
+    lesson_print(lesson, "    %-10s %8s", name, factor_text(factor));
     for (int i = 0; i < length; i++)
         lesson_print(lesson, "%s", i ? "#" : "  #");
     lesson_print(lesson, "\n");
@@ -248,18 +239,14 @@ static double distance(const json_t *entry)
 static void print_prediction(struct lesson *lesson, const json_t *entry)
 {
     const json_t *predicted = json_object_get(entry, "predicted");
-    char words[32], name[80];
+    char name[80];
     snprintf(name, sizeof name, "%s, %d", json_string_value(json_object_get(entry, "row")),
              (int)json_integer_value(json_object_get(entry, "workers")));
-    if (json_is_string(predicted))
-        snprintf(words, sizeof words, "%s", json_string_value(predicted));
-    else
-        snprintf(words, sizeof words, "%.*fx", decimals(json_number_value(predicted)),
-                 json_number_value(predicted));
-    lesson_print(lesson, "%-20s %-22s %9s %8.*fx  %s\n",
+    const char *const words = json_is_string(predicted) ? json_string_value(predicted)
+                                                        : factor_text(json_number_value(predicted));
+    lesson_print(lesson, "%-20s %-22s %9s %9s  %s\n",
                  json_string_value(json_object_get(entry, "workload")), name, words,
-                 decimals(json_number_value(json_object_get(entry, "measured"))),
-                 json_number_value(json_object_get(entry, "measured")),
+                 factor_text(json_number_value(json_object_get(entry, "measured"))),
                  json_is_true(json_object_get(entry, "close")) ? "close" : "");
 }
 

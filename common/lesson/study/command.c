@@ -176,7 +176,7 @@ void lesson_command(struct lesson *lesson, struct lesson_command *command, const
     snprintf(runs, sizeof runs,
              "%zu command%s, each run %d times in each mode: a warm-up and --repeats %d. What they "
              "print is thrown away.",
-             command->count, command->count == 1 ? "" : "s", 1 + lesson->options->repeats,
+             command->count, plural(command->count), 1 + lesson->options->repeats,
              lesson->options->repeats);
     lesson_print(lesson, "\n");
     report_paragraph(lesson, 0, runs);

@@ -69,8 +69,7 @@ static void cells(struct lesson *lesson, const struct box *boxes, size_t count, 
         else if (what == CORE)
             snprintf(text, sizeof text, "on core %d", trace->core);
         else if (what == TASKS)
-            snprintf(text, sizeof text, "%zu task%s", boxes[c].tasks,
-                     boxes[c].tasks == 1 ? "" : "s");
+            snprintf(text, sizeof text, "%zu task%s", boxes[c].tasks, plural(boxes[c].tasks));
         else
             snprintf(text, sizeof text, "counter = %ld", trace->counter);
         cell(lesson, c, count, joined, text);

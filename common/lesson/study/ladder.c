@@ -29,17 +29,9 @@ static bool is_known(double factor)
     return isfinite(factor) && factor > 0.0;
 }
 
-/* "2.95x", "1938x", "-" */
-static const char *factor_text(double factor)
+static const char *known_text(double factor)
 {
-    static char ring[8][24];
-    static int next;
-    char *text = ring[next++ % 8];
-    if (!is_known(factor))
-        return "-";
-    const int decimals = factor >= 99.5 ? 0 : factor >= 9.95 ? 1 : factor >= 0.095 ? 2 : 3;
-    snprintf(text, sizeof ring[0], "%.*fx", decimals, factor);
-    return text;
+    return is_known(factor) ? digits_text(factor, "x") : "-";
 }
 
 static void print_rungs(struct lesson *lesson, const char *task, const struct lesson_rung *rungs,
@@ -52,8 +44,8 @@ static void print_rungs(struct lesson *lesson, const char *task, const struct le
     for (int i = 0; i < count; i++)
         lesson_print(lesson, "%-23s %15s %11s %11s  %s\n", rungs[i].name,
                      lesson_time_text(rungs[i].seconds),
-                     rungs[i].below < 0 ? "-" : factor_text(factor_of(rungs, i)),
-                     factor_text(product_of(rungs, i)), rungs[i].news);
+                     rungs[i].below < 0 ? "-" : known_text(factor_of(rungs, i)),
+                     known_text(product_of(rungs, i)), rungs[i].news);
     lesson_print(lesson, "  own factor    how many times as fast as the rung above");
     for (int i = 1; i < count; i++)
         if (rungs[i].below != i - 1)
@@ -87,19 +79,17 @@ static int top_of(const struct lesson_rung *rungs, int count)
 static void print_shares(struct lesson *lesson, const struct step *steps, int count,
                          const char *first, const char *top)
 {
-    char *text = NULL;
-    size_t size = 0;
     double product = 1.0;
-    FILE *stream = open_memstream(&text, &size);
-    if (!stream)
-        lesson_die(lesson, "out of memory");
+    struct paragraph paragraph;
+    paragraph_begin(lesson, &paragraph);
+    FILE *const stream = paragraph.stream;
     for (int i = 0; i < count; i++)
         product *= steps[i].factor;
     const bool shares = is_known(product) && product > 1.5;
-    fprintf(stream, "From %s to %s: %s", first, top, factor_text(product));
+    fprintf(stream, "From %s to %s: %s", first, top, known_text(product));
     for (int i = 0; i < count; i++) {
         fprintf(stream, "%s %s %s", i == 0 ? " =" : " *", steps[i].name,
-                factor_text(steps[i].factor));
+                known_text(steps[i].factor));
         if (shares) /* + 0: no "-0" */
             fprintf(stream, " (%.0f %%)", round(100.0 * log(steps[i].factor) / log(product)) + 0.0);
     }
@@ -107,10 +97,7 @@ static void print_shares(struct lesson *lesson, const struct step *steps, int co
             shares ? " In brackets: the share of the way, on a scale on which "
                      "each doubling is as long."
                    : "");
-    if (fclose(stream))
-        lesson_die(lesson, "out of memory");
-    report_paragraph(lesson, 0, text);
-    free(text);
+    paragraph_end(lesson, &paragraph, COLUMNS);
 }
 
 static int larger_factor_first(const void *a, const void *b)
@@ -142,7 +129,7 @@ static void print_order(struct lesson *lesson, const struct step *steps, int cou
     for (int i = 0; i < known; i++) {
         const size_t used = strlen(found);
         snprintf(found + used, sizeof found - used, "%s%s %s", i ? " > " : "", sorted[i].name,
-                 factor_text(sorted[i].factor));
+                 known_text(sorted[i].factor));
     }
     lesson_paragraph(lesson, "The notebook's order, %s, %s in this run: %s.", wanted,
                      held ? "held" : "did not hold", found);
@@ -178,7 +165,7 @@ static void draw_rungs(struct lesson *lesson, const char *title, const char *tas
     struct chart_series *bars = chart_series(lesson, chart, NULL, CHART_BOX, COLOUR_COMPUTE);
     for (int i = 0; i < count; i++) {
         const double product = product_of(rungs, i);
-        snprintf(name, sizeof name, "%s: %s", rungs[i].name, factor_text(product));
+        snprintf(name, sizeof name, "%s: %s", rungs[i].name, known_text(product));
         chart_point(lesson, bars,
                     (struct chart_point){NAN, (double)chart_row(lesson, chart, name),
                                          fmin(1.0, product) / pow(most, 0.02), product, 0, false});

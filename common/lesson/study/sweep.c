@@ -78,21 +78,17 @@ static void print_break_even(struct lesson *lesson, const char *size_name, const
 
 /* ---- For JSON, and as a chart ---------------------------------------------------------------- */
 
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 /* The steps as columns: the size, the work of a task, each way's speedup (null: not measured). */
 static void keep_series(struct lesson *lesson, const char *name, const char *size_name,
                         const struct step *steps, int count, int workers)
 {
     json_t *rows = json_array();
     for (int i = 0; i < count; i++)
-        json_array_append_new(rows, json_pack("[I, f, o, o, o]", (json_int_t)steps[i].size,
-                                              steps[i].task, number(steps[i].speedup[THREADS]),
-                                              number(steps[i].speedup[COPIED]),
-                                              number(steps[i].speedup[SHARED])));
+        json_array_append_new(rows,
+                              json_pack("[I, f, o, o, o]", (json_int_t)steps[i].size, steps[i].task,
+                                        number_or_null(steps[i].speedup[THREADS]),
+                                        number_or_null(steps[i].speedup[COPIED]),
+                                        number_or_null(steps[i].speedup[SHARED])));
     series_add(lesson,
                json_pack("{s:s, s:s, s:i, s:s, s:[s, s, s, s, s], s:o}", "name", name, "kind",
                          "break_even", "workers", workers, "x", size_name, "columns", size_name,
@@ -108,7 +104,7 @@ static void draw_steps(struct lesson *lesson, const char *name, const char *size
     if (!charts_wanted(lesson))
         return;
     snprintf(title, sizeof title, "%s: break-even, %d worker%s (above the line it pays)", name,
-             workers, workers == 1 ? "" : "s");
+             workers, plural(workers));
     struct chart *chart = chart_add(lesson, CHART_LINES, title, size_name, "speed-up");
     chart->x_log = true;
     chart->level = 1.0;
@@ -143,7 +139,7 @@ void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
     lesson_print(lesson, "%10s %15s", size_name, "work per task");
     for (enum way way = 0; way < WAYS; way++)
         lesson_print(lesson, " %18s", way_names[way]);
-    lesson_print(lesson, "   (speedup, %d worker%s)\n", workers, workers == 1 ? "" : "s");
+    lesson_print(lesson, "   (speedup, %d worker%s)\n", workers, plural(workers));
     for (*size = first; *size <= last && count < MOST_STEPS; *size *= 2) {
         const struct step step = measure_step(lesson, workload, size_name, *size, modes, workers);
         lesson_print(lesson, "%10zu %15s", step.size, lesson_time_text(step.task));

@@ -113,12 +113,11 @@ static void draw_answer(const struct tree *tree, size_t question, int answer, in
     const bool taken = is_taken(tree, question, answer);
     const char *conclusion = tree->questions[question].then[answer];
     const char *line = taken ? "====" : "----";
-    const char *bold = taken && tree->lesson->colour ? "\033[1m" : "";
-    lesson_print(tree->lesson, "%*s|\n%*s%s+%s %s %s%s>%s ", indent, "", indent, "", bold, line,
-                 words[answer], line, answer == NO ? &line[3] : "", *bold ? "\033[0m" : "");
+    const char *start = taken ? bold(tree->lesson) : "", *end = taken ? plain(tree->lesson) : "";
+    lesson_print(tree->lesson, "%*s|\n%*s%s+%s %s %s%s>%s ", indent, "", indent, "", start, line,
+                 words[answer], line, answer == NO ? &line[3] : "", end);
     if (conclusion) {
-        lesson_print(tree->lesson, "%s%s%s%s\n", bold, taken ? "[x] " : "", conclusion,
-                     *bold ? "\033[0m" : "");
+        lesson_print(tree->lesson, "%s%s%s%s\n", start, taken ? "[x] " : "", conclusion, end);
         name_paths(tree, question, answer, indent + BRANCH + 4);
     } else {
         draw_question(tree, question + 1, indent + BRANCH);

@@ -1,5 +1,6 @@
 /* Figures as text. */
 #include "common/lesson/words/words.h"
+#include <math.h>
 
 const char *const lesson_mode_names[LESSON_MODES] = {"sequential", "threads", "gil", "processes"};
 const char *const lesson_transfer_names[LESSON_BOTH + 1] = {"default", "copy", "shared", "both"};
@@ -58,6 +59,26 @@ const char *lesson_range_text(double middle, double minimum, double maximum)
                  high = maximum / unit.seconds;
     snprintf(text, size, "%.*f [%.*f - %.*f] %s", decimals(m), m, decimals(low), low,
              decimals(high), high, unit.name);
+    return text;
+}
+
+const char *digits_text(double value, const char *unit)
+{
+    size_t size;
+    char *text = ring_text(&size);
+    if (isnan(value))
+        return "-";
+    snprintf(text, size, "%.*f%s", value < 0.095 ? 3 : decimals(value), value, unit);
+    return text;
+}
+
+const char *factor_text(double factor)
+{
+    size_t size;
+    char *text = ring_text(&size);
+    if (isnan(factor))
+        return "-";
+    snprintf(text, size, "%.*fx", factor < 0.095 ? 3 : 2, factor);
     return text;
 }
 

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define COLUMNS 100 /* of a paragraph */
-
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
 /* "01_pool_map: message" on one line, whatever bytes the message quotes. */
@@ -132,10 +130,19 @@ void lesson_print(struct lesson *lesson, const char *format, ...)
         lesson_flush(lesson);
 }
 
+const char *bold(const struct lesson *lesson)
+{
+    return lesson->colour ? "\033[1m" : "";
+}
+
+const char *plain(const struct lesson *lesson)
+{
+    return lesson->colour ? "\033[0m" : "";
+}
+
 void lesson_heading(struct lesson *lesson, const char *text)
 {
-    lesson_print(lesson, "\n%s%s%s\n", lesson->colour ? "\033[1m" : "", text,
-                 lesson->colour ? "\033[0m" : "");
+    lesson_print(lesson, "\n%s%s%s\n", bold(lesson), text, plain(lesson));
 }
 
 /* ---- Paragraphs
@@ -164,6 +171,21 @@ void report_paragraph_within(struct lesson *lesson, int columns, int indent, con
         text += blanks + word;
     }
     lesson_print(lesson, "\n");
+}
+
+void paragraph_begin(struct lesson *lesson, struct paragraph *paragraph)
+{
+    paragraph->stream = open_memstream(&paragraph->text, &paragraph->size);
+    if (!paragraph->stream)
+        lesson_die(lesson, "out of memory");
+}
+
+void paragraph_end(struct lesson *lesson, struct paragraph *paragraph, int columns)
+{
+    if (fclose(paragraph->stream))
+        lesson_die(lesson, "out of memory");
+    report_paragraph_within(lesson, columns, 0, paragraph->text);
+    free(paragraph->text);
 }
 
 void lesson_paragraph(struct lesson *lesson, const char *format, ...)

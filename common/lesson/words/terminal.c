@@ -2,7 +2,9 @@
 #include "common/lesson/words/words.h"
 #include <langinfo.h>
 #include <locale.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 struct winsize terminal_window(int fd)
 {
@@ -15,6 +17,16 @@ struct winsize terminal_window(int fd)
 int terminal_columns(int fd)
 {
     return terminal_window(fd).ws_col;
+}
+
+int window_columns(int least, int most)
+{
+    const char *said = getenv("COLUMNS");
+    char *end = NULL;
+    const long number = said ? strtol(said, &end, 10) : 0;
+    const bool understood = end && end > said && *end == '\0' && number > 0;
+    const long columns = understood ? number : terminal_columns(STDOUT_FILENO);
+    return (int)(columns < least ? least : columns > most ? most : columns);
 }
 
 /* Only asked, not set for the program: numbers keep their points. */

@@ -34,9 +34,23 @@ void lesson_flush(struct lesson *lesson);
 /* At exit: output that was lost is an error. */
 void check_standard_output(void);
 
+/* Before and after what is bold; nothing where there are no colours. */
+const char *bold(const struct lesson *lesson);
+const char *plain(const struct lesson *lesson);
+
 /* Text that is broken into lines of at most 100 columns, the later ones indented. */
 void report_paragraph(struct lesson *lesson, int indent, const char *text);
 void report_paragraph_within(struct lesson *lesson, int columns, int indent, const char *text);
+
+/* ... that is put together piece by piece: what is written to the stream. */
+struct paragraph {
+    FILE *stream;
+    char *text;
+    size_t size;
+};
+#define COLUMNS 100
+void paragraph_begin(struct lesson *lesson, struct paragraph *paragraph);
+void paragraph_end(struct lesson *lesson, struct paragraph *paragraph, int columns);
 
 /* ---- format.c
  * ------------------------------------------------------------------------------------- */
@@ -46,6 +60,12 @@ extern const char *const lesson_transfer_names[LESSON_BOTH + 1];
 
 /* "12.3 [12.1 - 13.0] ms": three times in the unit of the first. */
 const char *lesson_range_text(double middle, double minimum, double maximum);
+
+/* How many times as fast, as tables have it: "1.98x", "128.00x", "0.042x"; NAN: "-". */
+const char *factor_text(double factor);
+
+/* Three digits and the unit: "1.98x", "128 times", "0.042"; NAN: "-". */
+const char *digits_text(double value, const char *unit);
 
 /* "" for one, else "s". */
 const char *plural(double count);
@@ -74,13 +94,17 @@ struct winsize;
 struct winsize terminal_window(int fd);
 int terminal_columns(int fd);
 
+/* How wide what is drawn on standard output may be: COLUMNS says so, or the terminal. */
+int window_columns(int least, int most);
+
 /* Is text UTF-8 where this program was started? */
 bool terminal_is_utf8(void);
 
 /* One line of standard input; one that is too long begins with "?". False at the end of input. */
 bool read_line(char *line, int size);
 
-/* ---- interrupts.c ------------------------------------------------------------------------------ */
+/* ---- interrupts.c ------------------------------------------------------------------------------
+ */
 
 /* A duty is called when a signal ends the program (SIGINT, SIGTERM, SIGHUP, SIGQUIT), unless it is
  * ignored; the last that was added comes first. Since the signal may have interrupted anything, it

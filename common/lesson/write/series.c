@@ -24,14 +24,6 @@ void series_add(struct lesson *lesson, json_t *series)
         lesson_die(lesson, "out of memory");
 }
 
-static bool is_first(const struct lesson_results *results, size_t i)
-{
-    for (size_t before = 1; before < i; before++)
-        if (strcmp(results->figures[before].name, results->figures[i].name) == 0)
-            return false;
-    return true;
-}
-
 /* One way over its numbers of workers, with Amdahl's fit; NULL where there is only one. */
 static json_t *worker_series(const struct lesson *lesson, const struct measured *measured,
                              size_t first)
@@ -68,7 +60,7 @@ json_t *series_document(struct lesson *lesson)
     for (const struct measured *measured = lesson->measured; measured; measured = measured->next)
         for (size_t i = 1; !measured->quiet && i < measured->results.count; i++) {
             json_t *series =
-                is_first(&measured->results, i) ? worker_series(lesson, measured, i) : NULL;
+                is_first_of_name(&measured->results, i) ? worker_series(lesson, measured, i) : NULL;
             if (series)
                 json_array_append_new(all, series);
         }

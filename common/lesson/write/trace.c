@@ -97,7 +97,7 @@ static void put_run(struct trace *trace, const char *workload, const struct less
     char name[128], labels[64];
     trace->process++;
     snprintf(name, sizeof name, "%.60s: %s, %d worker%s", workload, figures->name, figures->workers,
-             figures->workers == 1 ? "" : "s");
+             plural(figures->workers));
     snprintf(labels, sizeof labels, "%s, %zu events lost", lesson_time_text(timeline->wall),
              timeline->lost);
     put_metadata(trace, -1, "process_name", json_pack("{s:s}", "name", name));

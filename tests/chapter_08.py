@@ -84,9 +84,8 @@ class Questions(ChapterTest):
                         ["--workload=image", "--independent=no"]):
             self.fail_with(options, ["exclude"], (2,))
         self.fail_with(["--workload=nothing"], ["--workload"], (2,))
-        for options in (["--command=true", "--files=/", "--tasks=3"],
-                        ["--command=true", "--files=/", "--order=3"]):
-            self.fail_with(options, ["--tasks", "--command"], (2,))
+        for size in ("--tasks", "--order"):
+            self.fail_with(["--command=true", "--files=/", f"{size}=3"], [size, "--command"], (2,))
         for options in (["/"], ["--files=/"], ["--command=true"], ["--workload=all", "/"]):
             self.fail_with(options, ["--command", "--files"], (2,))
 
@@ -163,11 +162,11 @@ class Terminal(TerminalTest):
 
 # ---- Advice ---------------------------------------------------------------------------------------
 
-WORTH, AS_GOOD, LARGE_PART = 1.1, 0.85, 0.2  # as in advice.h
+WORTH, AS_GOOD, LARGE_PART = 1.1, 0.85, 0.2  # as in advice.c
 
 
 def advice_from(report, workload):
-    """The rules of advice.h, from the figures in JSON. None where a comparison is too close to
+    """The rules of advice.c, from the figures in JSON. None where a comparison is too close to
     call after the figures were rounded."""
     def found(mode, name=workload, transfer=None):
         return next((run for run in report["runs"] if run["workload"] == name

@@ -2,7 +2,7 @@
  *
  * Are the tasks independent, is one of them heavy enough, is there much data for the work? On a
  * terminal it asks. Or it measures: workloads of this book, or your command for each of some files;
- * then the figures and the rules in advice.h tell. Read those first.
+ * then the figures and the rules in advice.c tell. Read those first.
  *
  * Notebook: part 6, the decision tree.
  * Usage: when_to_parallelise [--independent yes|no] [--heavy yes|no] [--large yes|no]
@@ -17,26 +17,79 @@
  * Try:
  *   1. --workload x_plus_1 --light-tasks 10000000: does the advice change? Why?
  *   2. --workload python_like --iterations 1000: from how much work on is it processes?
- *   3. Change WORTH or LARGE_PART in advice.h: whose advice changes first?
+ *   3. Change WORTH or LARGE_PART in advice.c: whose advice changes first?
  */
 #include "advice.h"
+#include "cases.h"
+#include "common/kernels/kernels.h"
 #include "workloads.h"
 
+/* ---- The tasks ----------------------------------------------------------------------------- */
+
+/* As in chapter 1. */
+static int64_t heavy_computation(int64_t x, size_t iterations, struct gil *gil)
+{
+    int64_t result = 0;
+    for (size_t i = 0; i < iterations;) {
+        const size_t next_look = i + 1000 < iterations ? i + 1000 : iterations;
+        for (; i < next_look; i++) {
+            result += (int64_t)i * x;
+            __asm__ volatile("" : "+r"(result)); /* or the compiler would use a formula */
+        }
+        if (gil)
+            gil_checkpoint(gil);
+    }
+    return result;
+}
+
+/* Returns the CPU time of a command, which no clock of this process counts. noinline: in all modes
+ * a task is a call, as it is for Python's map. */
+__attribute__((noinline)) static double do_task(void *result, const void *input, enum kind kind,
+                                                size_t size, struct gil *gil)
+{
+    double cpu = 0;
+    if (kind == X_PLUS_1)
+        *(int64_t *)result = *(const int64_t *)input + 1;
+    else if (kind == PYTHON_LIKE)
+        *(int64_t *)result = heavy_computation(*(const int64_t *)input, size, gil);
+    else if (kind == LARGE_DATA)
+        *(double *)result = sum(input, size);
+    else if (kind == IMAGE)
+        image_edges(result, input, size, size, NULL);
+    else if (kind == MATRIX)
+        *(double *)result = product_sum(lesson_scratch(size * size * sizeof(float)), input, size);
+    else
+        *(int64_t *)result = lesson_command_run(input, &cpu);
+    return cpu;
+}
+
 /* ---- Four ways to run them ----------------------------------------------------------------- */
+
+/* For --timeline. An addition takes less time than to look at the clock. */
+static void task_done(struct lesson_run *run, size_t i)
+{
+    const struct work *work = run->work;
+    if (work->kind != X_PLUS_1)
+        lesson_task_done(run, i);
+}
 
 static void run_sequential(struct lesson_run *run)
 {
     struct work *work = run->work;
-    for (size_t i = 0; i < work->tasks; i++)
-        do_ith(run, i, NULL);
+    for (size_t i = 0; i < work->tasks; i++) {
+        do_task(result_of(work, i), input_of(work, i), work->kind, work->size, NULL);
+        task_done(run, i);
+    }
 }
 
 static void run_threads(struct lesson_run *run)
 {
     struct work *work = run->work;
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
-    for (size_t i = 0; i < work->tasks; i++)
-        do_ith(run, i, NULL);
+    for (size_t i = 0; i < work->tasks; i++) {
+        do_task(result_of(work, i), input_of(work, i), work->kind, work->size, NULL);
+        task_done(run, i);
+    }
 }
 
 static void run_threads_under_gil(struct lesson_run *run)
@@ -50,7 +103,9 @@ static void run_threads_under_gil(struct lesson_run *run)
         for (size_t i = 0; i < work->tasks; i++) {
             if (!held)
                 gil_release(run->gil);
-            do_ith(run, i, held ? run->gil : NULL);
+            do_task(result_of(work, i), input_of(work, i), work->kind, work->size,
+                    held ? run->gil : NULL);
+            task_done(run, i);
             if (!held)
                 gil_acquire(run->gil);
             gil_checkpoint(run->gil);
@@ -92,87 +147,7 @@ static void run_vectorised(struct lesson_run *run)
         incremented[i] = x[i] + 1;
 }
 
-/* ---- Measuring ----------------------------------------------------------------------------- */
-
-/* What else is to be known of a task: the speedup of better code, or of BLAS's own threads. */
-static double speedup_of(struct lesson *lesson, struct lesson_workload other, const char *name,
-                         enum lesson_mode mode)
-{
-    other.name = name, other.modes = 1u << mode;
-    other.grow = NULL, other.recorded = other.step = false;
-    other.transfer = LESSON_SHARED, other.fixed_transfer = other.quiet = true;
-    other.workers = (const int[]){1, 0};
-    return lesson_measure(lesson, &other)->figures[1].speedup;
-}
-
-static void measure(struct lesson *lesson, struct work *work, struct lesson_case *found,
-                    int answers[QUESTIONS], const char *title)
-{
-    struct lesson_workload workload = {
-        .name = names[work->kind],
-        .title = title,
-        .work = work,
-        .prepare = make_inputs,
-        .run = {run_sequential, run_threads, run_threads_under_gil, run_processes},
-        .tasks = &work->tasks,
-        .grow = work->kind == PYTHON_LIKE || (title && work->kind != COMMAND) ? &work->tasks : NULL,
-        .transfer = work->kind == COMMAND ? LESSON_COPY : LESSON_BOTH,
-        .quiet = !title,
-        .recorded = true,
-        .step = true,
-    };
-    char file[32];
-    snprintf(file, sizeof file, "%s.npy", workload.name);
-    found->name = workload.name;
-    found->evidence = lesson_evidence(lesson, lesson_measure(lesson, &workload));
-    if (work->kind <= PYTHON_LIKE || work->kind == COMMAND)
-        lesson_save(lesson, file, NPY_INT64, 1, &work->tasks, work->results);
-    if (work->kind == X_PLUS_1) {
-        workload.run[LESSON_THREADS] = run_vectorised;
-        found->evidence.vectorised =
-            speedup_of(lesson, workload, "x_plus_1, vectorised", LESSON_THREADS);
-    }
-    if (work->kind == MATRIX && lesson_runs(lesson, LESSON_PROCESSES)) {
-        workload.threads_per_worker = lesson_cores(lesson);
-        workload.tolerance = 1e-5; /* BLAS may add in another order */
-        found->evidence.library =
-            speedup_of(lesson, workload, "matrix, BLAS threads", LESSON_PROCESSES);
-    }
-    const enum advice advice = advise(answers, &found->evidence);
-    found->advice = advice_words[advice][0];
-    found->reason = advice_words[advice][1];
-    lesson_conclude(lesson, found->name, found->advice);
-}
-
-/* One workload with everything there is to see, or several with a table of what was found. */
-static void measure_all(struct lesson *lesson, struct work *work, enum kind first, enum kind last,
-                        size_t tasks[KINDS], const size_t sizes[KINDS])
-{
-    struct lesson_case found[KINDS] = {0};
-    struct lesson_path paths[KINDS];
-    int answers[KINDS][QUESTIONS];
-    const size_t count = last - first + 1;
-    for (enum kind kind = first; kind <= last; kind++) {
-        choose(work, kind, tasks[kind], sizes[kind]);
-        lesson_require(lesson, (double)work->tasks * (2.0 * (double)work->input_size +
-                                                      3.0 * (double)work->result_size));
-    }
-    for (size_t i = 0; i < count; i++) {
-        choose(work, first + i, tasks[first + i], sizes[first + i]);
-        measure(lesson, work, &found[i], answers[i], count > 1 ? NULL : title(work));
-        tasks[first + i] = work->tasks; /* after --seconds */
-        paths[i] = (struct lesson_path){found[i].name, answers[i]};
-    }
-    if (count > 1)
-        lesson_print_cases(lesson, found, count);
-    else
-        lesson_print_evidence(lesson, &found->evidence);
-    for (size_t i = 0; i < count; i++)
-        lesson_print_advice(lesson, &found[i]);
-    lesson_draw_tree(lesson, questions, QUESTIONS, paths, count);
-}
-
-/* ---- Asking -------------------------------------------------------------------------------- */
+/* ---- Asking, or measuring ------------------------------------------------------------------ */
 
 static void ask(struct lesson *lesson, int answers[QUESTIONS])
 {
@@ -189,6 +164,8 @@ static void ask(struct lesson *lesson, int answers[QUESTIONS])
     lesson_print(lesson, "\nAdvice: %s. (--workload and --command measure.)\n", conclusion);
     lesson_conclude(lesson, "answers", conclusion);
 }
+
+#define SIZES "light-tasks tasks iterations numbers side order"
 
 int main(int argc, char **argv)
 {
@@ -216,36 +193,37 @@ int main(int argc, char **argv)
         {"side", "N", "of each image", LESSON_COUNT, &sizes[IMAGE], IMAGE_MIN_SIZE, 1 << 14},
         {"order", "N", "of each matrix", LESSON_COUNT, &sizes[MATRIX], 1, 1 << 14},
         {0}};
+    const struct lesson_exclusion exclusive[] = {
+        {"command", "workload independent heavy large " SIZES},
+        {"workload", "independent heavy large"},
+        {0}};
     const struct lesson_chapter chapter = {.name = "08_when_to_parallelise",
                                            .title = "When to parallelise: three questions",
                                            .options = options,
+                                           .exclusive = exclusive,
+                                           .together = "command files",
                                            .blas = true};
+    static const struct ways ways = {
+        {run_sequential, run_threads, run_threads_under_gil, run_processes}, run_vectorised};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    const bool answered = answers[0] >= 0 || answers[1] >= 0 || answers[2] >= 0;
-    bool sized = false;
-    for (size_t i = 0; options[i].name; i++)
-        sized |= options[i].kind == LESSON_COUNT && lesson_given(lesson, options[i].value);
-    if (!command != !files.count)
-        lesson_usage(lesson, "--command TEXT and its files (words, or --files) belong together");
-    if ((command != NULL) + (chosen != UNKNOWN) + answered > 1)
-        lesson_usage(lesson, "--command, --workload, and answers as --heavy exclude one another");
-    if (sized && command)
-        lesson_usage(lesson, "--tasks and other sizes are for workloads, not for --command");
     tasks[LARGE_DATA] = tasks[IMAGE] = tasks[MATRIX] = tasks[PYTHON_LIKE];
     tasks[COMMAND] = files.count;
     if (lesson_python(lesson) && !lesson_given(lesson, &sizes[PYTHON_LIKE]))
         sizes[PYTHON_LIKE] /= 10; /* each way takes Python long enough */
-    if (answered || (chosen == UNKNOWN && !command && !sized && !lesson_python(lesson) &&
-                     lesson_can_ask(lesson))) {
+
+    const bool answered = answers[0] >= 0 || answers[1] >= 0 || answers[2] >= 0;
+    const bool to_measure = chosen != UNKNOWN || command || lesson_python(lesson) ||
+                            lesson_any_given(lesson, SIZES) || !lesson_can_ask(lesson);
+    if (answered || !to_measure) {
         ask(lesson, answers);
     } else if (command) {
         lesson_command(lesson, &work.command, "command", command, "files", &files);
-        measure_all(lesson, &work, COMMAND, COMMAND, tasks, sizes);
+        measure_all(lesson, &work, COMMAND, COMMAND, tasks, sizes, &ways);
         lesson_command_failures(lesson, &files, work.results);
     } else if (chosen == UNKNOWN || chosen > MATRIX) {
-        measure_all(lesson, &work, X_PLUS_1, MATRIX, tasks, sizes);
+        measure_all(lesson, &work, X_PLUS_1, MATRIX, tasks, sizes, &ways);
     } else {
-        measure_all(lesson, &work, (enum kind)chosen, (enum kind)chosen, tasks, sizes);
+        measure_all(lesson, &work, (enum kind)chosen, (enum kind)chosen, tasks, sizes, &ways);
     }
     return lesson_end(lesson);
 }

@@ -57,10 +57,18 @@ struct lesson_option {
     int64_t minimum, maximum;
 };
 
+/* Options that cannot be given together: none of these with one of those. Names, with blanks
+ * between them. */
+struct lesson_exclusion {
+    const char *these, *those;
+};
+
 struct lesson_chapter {
     const char *name;  /* "01_pool_map" */
     const char *title; /* one line for --help and the banner */
     const struct lesson_option *options;
+    const struct lesson_exclusion *exclusive; /* ends with an empty entry; or NULL */
+    const char *together;                     /* options that need one another, or NULL */
     bool blas; /* its tasks call BLAS: does it keep to one thread, and find address space? */
 };
 
@@ -87,6 +95,7 @@ bool lesson_python(const struct lesson *lesson); /* will lesson_end run notebook
 
 /* Was the chapter's option with this value on the command line? */
 bool lesson_given(const struct lesson *lesson, const void *value);
+bool lesson_any_given(const struct lesson *lesson, const char *names); /* with blanks between */
 
 /* ---- Inputs and results ---------------------------------------------------------------------- */
 

@@ -385,6 +385,7 @@ void options_parse(struct lesson *lesson, int argc, char **argv)
      */
     if (argp_parse(&argp, argc > 0 ? argc : 1, arguments, ARGP_IN_ORDER, NULL, lesson))
         exit(2);
+    check_combinations(lesson);
     refuse_same_file(lesson);
     for (size_t i = 0; i < own_count; i++)
         free((char *)table[1 + i].doc);

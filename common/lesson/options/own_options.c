@@ -21,6 +21,11 @@ static void note_size(struct lesson *lesson, const struct lesson_option *option,
              option->name, text ? " " : "", text ? text : "");
 }
 
+static uint64_t bit_of(const struct lesson *lesson, const struct lesson_option *option)
+{
+    return UINT64_C(1) << (option - lesson->chapter->options) % 64;
+}
+
 void add_path(struct lesson *lesson, const struct lesson_option *option, const char *path)
 {
     struct lesson_paths *paths = option->value;
@@ -28,6 +33,7 @@ void add_path(struct lesson *lesson, const struct lesson_option *option, const c
     const char **list = reallocarray(lesson->paths, paths->count + 1, sizeof *list);
     if (!list)
         lesson_die(lesson, "out of memory");
+    lesson->options->given |= bit_of(lesson, option);
     if (paths->count == 0)
         note_size(lesson, option, NULL); /* how large they are, they say themselves */
     list[paths->count] = checked;
@@ -137,8 +143,48 @@ const struct lesson_option *options_find(const struct lesson *lesson, const void
 bool lesson_given(const struct lesson *lesson, const void *value)
 {
     const struct lesson_option *option = options_find(lesson, value);
-    return option && lesson->options->given & UINT64_C(1)
-                                                  << (option - lesson->chapter->options) % 64;
+    return option && lesson->options->given & bit_of(lesson, option);
+}
+
+/* Is the word one of the list's? */
+static bool is_among(const char *word, const char *list)
+{
+    const size_t length = strlen(word);
+    for (const char *at = list; (at = strstr(at, word)); at++)
+        if ((at == list || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
+            return true;
+    return false;
+}
+
+/* The first option with one of these names that was given, or that was not; or NULL. */
+static const char *first_of(const struct lesson *lesson, const char *names, bool given)
+{
+    for (const struct lesson_option *option = lesson->chapter->options; option && option->name;
+         option++)
+        if (is_among(option->name, names) &&
+            ((lesson->options->given & bit_of(lesson, option)) != 0) == given)
+            return option->name;
+    return NULL;
+}
+
+bool lesson_any_given(const struct lesson *lesson, const char *names)
+{
+    return first_of(lesson, names, true) != NULL;
+}
+
+void check_combinations(struct lesson *lesson)
+{
+    const struct lesson_chapter *chapter = lesson->chapter;
+    for (const struct lesson_exclusion *pair = chapter->exclusive; pair && pair->these; pair++) {
+        const char *one = first_of(lesson, pair->these, true);
+        const char *other = first_of(lesson, pair->those, true);
+        if (one && other)
+            lesson_usage(lesson, "--%s and --%s exclude one another", one, other);
+    }
+    const char *given = chapter->together ? first_of(lesson, chapter->together, true) : NULL;
+    const char *missing = given ? first_of(lesson, chapter->together, false) : NULL;
+    if (missing)
+        lesson_usage(lesson, "--%s needs --%s, which is missing", given, missing);
 }
 
 void default_words(char *words, size_t size, const struct lesson_option *option)

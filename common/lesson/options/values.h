@@ -36,6 +36,9 @@ void add_path(struct lesson *lesson, const struct lesson_option *option, const c
 
 void parse_own_option(struct lesson *lesson, const struct lesson_option *option, const char *text);
 
+/* Dies where options exclude one another, or one is missing. */
+void check_combinations(struct lesson *lesson);
+
 /* " (default 100)" for --help, or "". */
 void default_words(char *words, size_t size, const struct lesson_option *option);
 

@@ -23,6 +23,9 @@
 
 /* ---- The task: ten logits of each of n images ---------------------------------------------- */
 
+/* struct work, in inference.h, has the images' pixels, their logits, and a network: its model, the
+ * version of the convolution and all weights, and these packed as the direct version needs them. */
+
 void make_ready(struct network *network)
 {
     cnn_pack(&network->packed, &network->model.weights);

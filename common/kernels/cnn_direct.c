@@ -72,15 +72,15 @@ INLINED void convolve_tile(float *restrict pooled, size_t stride, const float *r
         for (size_t tap = 0; tap < 3 * channels; tap++) {
             const float *const value = in + i * width * channels + tap;
             const float *const weight = weights + (i * 3 * channels + tap) * LANES;
-#pragma GCC unroll 2
+#pragma GCC unroll ALL_TURNS
             for (size_t row = 0; row < 2; row++)
-#pragma GCC unroll 16
+#pragma GCC unroll ALL_TURNS
                 for (size_t p = 0; p < pixels; p++)
 #pragma omp simd
                     for (size_t o = 0; o < TILE_LANES; o++)
                         sums[row][p][o] += value[(row * width + p) * channels] * weight[o];
         }
-#pragma GCC unroll 8
+#pragma GCC unroll ALL_TURNS
     for (size_t p = 0; p < pixels / 2; p++)
 #pragma omp simd
         for (size_t o = 0; o < TILE_LANES; o++)
@@ -139,9 +139,9 @@ INLINED void classify(float *restrict logits, float (*restrict features)[CNN_FEA
 {
     float sums[FC_IMAGES][CNN_CLASSES][FC_LANES] = {{{0}}};
     for (size_t f = 0; f < CNN_FEATURES; f += FC_LANES)
-#pragma GCC unroll 2
+#pragma GCC unroll ALL_TURNS
         for (size_t i = 0; i < images; i++)
-#pragma GCC unroll 10
+#pragma GCC unroll ALL_TURNS
             for (size_t k = 0; k < CNN_CLASSES; k++)
 #pragma omp simd
                 for (size_t lane = 0; lane < FC_LANES; lane++)

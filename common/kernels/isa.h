@@ -69,6 +69,14 @@
 
 #define INLINED static inline __attribute__((always_inline))
 
+/* For `#pragma GCC unroll`: all turns of a short loop. But not under AddressSanitizer: with its
+ * checks of each access the compiler would take minutes. */
+#ifdef __SANITIZE_ADDRESS__
+enum { ALL_TURNS = 1 };
+#else
+enum { ALL_TURNS = 16 };
+#endif
+
 /* So that a definition that does not fit its line in FAST_KERNELS is an error. */
 #ifdef KERNELS_LEVEL
     /* NOLINTNEXTLINE(bugprone-macro-parentheses): parameters have theirs */
@@ -91,7 +99,7 @@ INLINED void prefetch(const void *at, unsigned long ahead, unsigned long bytes)
  * nobody, always in this order. n is a power of 2, at most 128. */
 INLINED double fold(double *lanes, size_t n)
 {
-#pragma GCC unroll 7
+#pragma GCC unroll ALL_TURNS
     for (size_t half = n / 2; half > 0; half /= 2)
         for (size_t lane = 0; lane < half; lane++)
             lanes[lane] += lanes[lane + half];
@@ -100,7 +108,7 @@ INLINED double fold(double *lanes, size_t n)
 
 INLINED float fold_floats(float *lanes, size_t n)
 {
-#pragma GCC unroll 7
+#pragma GCC unroll ALL_TURNS
     for (size_t half = n / 2; half > 0; half /= 2)
         for (size_t lane = 0; lane < half; lane++)
             lanes[lane] += lanes[lane + half];

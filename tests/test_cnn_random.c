@@ -7,13 +7,14 @@
 #include "common/kernels/cnn.h"
 #include "common/kernels/kernels.h"
 #include "tests/random_shapes.h"
+#include "tests/sanitized.h"
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIALS    1000
+#define TRIALS    (SANITIZED ? 200 : 1000)
 #define TOLERANCE 1e-5
 
 enum {

@@ -2,6 +2,7 @@
  * instruction set that the machine can do. */
 #include "common/kernels/kernels.h"
 #include "tests/kernels_fixture.h"
+#include "tests/sanitized.h"
 #include <check.h>
 #include <math.h>
 #include <stdbool.h>
@@ -227,8 +228,9 @@ END_TEST
 
 START_TEST(edges_of_a_large_image)
 {
-    check_image(1080, 1920, NORMAL);
-    check_image(1080, 1920, STEP);
+    const size_t part = SANITIZED ? 4 : 1; /* which sees no more in a larger one */
+    check_image(1080 / part, 1920 / part, NORMAL);
+    check_image(1080 / part, 1920 / part, STEP);
 }
 END_TEST
 
@@ -406,7 +408,7 @@ START_TEST(threads_give_the_edges_of_one)
 {
     static const size_t sizes[][2] = {{5, 5},     {5, 70000}, {70000, 5},  {9, 20000},
                                       {300, 900}, {513, 511}, {600, 1000}, {1031, 1033}};
-    for (size_t j = 0; j < COUNT(sizes); j++) {
+    for (size_t j = 0; j < COUNT(sizes) - (SANITIZED ? 3 : 0); j++) {
         const size_t height = sizes[j][0], width = sizes[j][1];
         const size_t n = (height - 4) * (width - 4);
         struct fenced image = fenced_create(height * width, j % 2);

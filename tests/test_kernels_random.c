@@ -11,6 +11,7 @@
 #include "common/kernels/roof.h"
 #include "tests/kernels_fixture.h"
 #include "tests/random_shapes.h"
+#include "tests/sanitized.h"
 #include <check.h>
 #include <float.h>
 #include <math.h>
@@ -18,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIALS    1000
+#define TRIALS    (SANITIZED ? 200 : 1000)
 #define TOLERANCE 1e-5
 
 /* So many trials, and another series of seeds for each test. */

@@ -117,7 +117,7 @@ configured_in() { # LOCALE: what ./run says, with nothing to compile
 configured_in C.UTF-8 || fail 'it is not configured'
 [ -f "$place/build/build.ninja" ] || fail 'configuring failed'
 if configured_in C; then fail 'in another locale all is made anew'; fi
-object=common/lesson/liblesson.a.p/source.c.o
+object=common/lesson/liblesson.a.p/host_places.c.o
 expect 0 "$ninja" -C "$place/build" "$object"
 grep -qaF "$place" "$place/build/$object" || fail 'the program does not know where its sources are'
 if [ -n "${FORKJOIN_SHORT:-}" ]; then

@@ -25,8 +25,8 @@
 struct work {
     size_t tasks, iterations;
     int64_t *data, *results;
-    struct lesson_trace *traces; /* [traced] */
-    size_t traced;               /* the first tasks only */
+    struct lesson_visit *visits; /* [visited] */
+    size_t visited;              /* the first tasks only */
 };
 
 /* ---- The task ------------------------------------------------------------------------------ */
@@ -129,52 +129,52 @@ static void run_processes(struct lesson_run *run)
 
 static long counter; /* a global variable, like any other */
 
-static void leave_trace(struct lesson_trace *trace)
+static void note_visit(struct lesson_visit *visit)
 {
     long seen;
     usleep(1000); /* a task that waits, so that everybody gets a share */
 #pragma omp atomic capture
     seen = ++counter;
-    *trace = (struct lesson_trace){getpid(), gettid(), sched_getcpu(), seen};
+    *visit = (struct lesson_visit){getpid(), gettid(), sched_getcpu(), seen};
 }
 
-static void trace_threads(struct lesson_run *run)
+static void visit_by_threads(struct lesson_run *run)
 {
     struct work *work = run->work;
 #pragma omp parallel for num_threads(run->workers)
-    for (size_t i = 0; i < work->traced; i++)
-        leave_trace(&work->traces[i]);
+    for (size_t i = 0; i < work->visited; i++)
+        note_visit(&work->visits[i]);
 }
 
-static int trace_task(const void *const *arguments, void *result, struct pool_task *task)
+static int visit_task(const void *const *arguments, void *result, struct pool_task *task)
 {
     (void)arguments, (void)task;
-    leave_trace(result);
+    note_visit(result);
     return 0;
 }
-POOL_TASK(trace_task);
+POOL_TASK(visit_task);
 
-static void trace_processes(struct lesson_run *run)
+static void visit_by_processes(struct lesson_run *run)
 {
     struct work *work = run->work;
-    pool_map(run->pool, trace_task, work->data, sizeof *work->data, work->traces,
-             sizeof *work->traces, work->traced, run->chunksize, &run->error);
+    pool_map(run->pool, visit_task, work->data, sizeof *work->data, work->visits,
+             sizeof *work->visits, work->visited, run->chunksize, &run->error);
 }
 
 static void show_who_runs_where(struct lesson *lesson, struct work *work)
 {
     size_t count;
     const int workers = lesson_workers(lesson, &count)[count - 1];
-    work->traced = work->tasks < 20 * (size_t)workers ? work->tasks : 20 * (size_t)workers;
-    work->traces = lesson_scratch(work->traced * sizeof *work->traces);
+    work->visited = work->tasks < 20 * (size_t)workers ? work->tasks : 20 * (size_t)workers;
+    work->visits = lesson_scratch(work->visited * sizeof *work->visits);
     lesson_heading(lesson, "Who runs where: every task adds 1 to the same global counter");
     for (enum lesson_mode mode = LESSON_THREADS; mode <= LESSON_PROCESSES; mode++) {
         const bool threads = mode == LESSON_THREADS;
         if (mode == LESSON_GIL || !lesson_runs(lesson, mode))
             continue;
         counter = 0;
-        lesson_once(lesson, mode, workers, threads ? trace_threads : trace_processes, work);
-        lesson_draw_traces(lesson, work->traces, work->traced, counter);
+        lesson_once(lesson, mode, workers, threads ? visit_by_threads : visit_by_processes, work);
+        lesson_draw_visits(lesson, work->visits, work->visited, counter);
     }
 }
 

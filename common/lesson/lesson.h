@@ -426,7 +426,7 @@ void lesson_chart_picture(struct lesson *lesson, const char *title, const float 
                           size_t height, size_t width);
 
 /* Who ran a task, where, and what the program's counter was there after it. */
-struct lesson_trace {
+struct lesson_visit {
     pid_t process, thread;
     int core;
     long counter;
@@ -435,7 +435,7 @@ struct lesson_trace {
 /* Draws a box for each thread that ran tasks, in the order of their first: threads of this process
  * on one common memory, other processes beside this one, each with its own. counter: this
  * process's. */
-void lesson_draw_traces(struct lesson *lesson, const struct lesson_trace *traces, size_t count,
+void lesson_draw_visits(struct lesson *lesson, const struct lesson_visit *visits, size_t count,
                         long counter);
 
 /* Writes an array to --save DIR as `file`; nothing without --save. With --python the notebook must

@@ -24,7 +24,7 @@ char *why_text(const struct lesson_figures *figures, const struct lesson_figures
 
 void why_print(struct lesson *lesson, const struct lesson_results *results);
 
-/* ---- timeline.c ------------------------------------------------------------------------------ */
+/* ---- strips.c -------------------------------------------------------------------------------- */
 
 /* What --timeline draws of a workload's recorded runs, if it was asked for. */
 void timeline_draw(struct lesson *lesson, const char *name, const struct lesson_results *results);

@@ -1,3 +1,5 @@
+/* What the machine is like: its processor and cores, a quota on them, the kernels' instruction set,
+ * and which BLAS there is. */
 #include "common/kernels/kernels.h"
 #include "common/lesson/host/host.h"
 #include "common/parallel/blas.h"

@@ -1,3 +1,8 @@
+/* The arrays of a workload: inputs and results, in ordinary memory and, for modes that share them,
+ * once more in shared arrays; and what the sequential run gave, to compare with. A workload's
+ * struct holds pointers, which are turned to the one or the other before each run. Memory is
+ * counted before it is asked for, since the kernel promises more than it has.
+ */
 #include "common/lesson/measure/measurement.h"
 #include "common/parallel/resources.h"
 #include "common/parallel/shared_memory.h"

@@ -47,60 +47,72 @@ static void summarise_recorded(struct lesson *lesson, const struct configuration
     free(walls);
 }
 
+/* One member of all samples, for median. The caller frees it. */
+static double *values_of(struct lesson *lesson, const struct sample *samples, size_t count,
+                         size_t member)
+{
+    double *values = lesson_allocate(lesson, count, sizeof *values);
+    for (size_t i = 0; i < count; i++)
+        memcpy(&values[i], (const char *)&samples[i] + member, sizeof values[i]);
+    return values;
+}
+
+static double median_of(struct lesson *lesson, const struct sample *samples, size_t count,
+                        size_t member)
+{
+    double *values = values_of(lesson, samples, count, member);
+    const double middle = median(values, count);
+    free(values);
+    return middle;
+}
+
+/* The wall times; and the run with the (lower) median of them. */
+static const struct sample *summarise_walls(struct lesson *lesson, const struct sample *samples,
+                                            size_t repeats, struct lesson_figures *figures)
+{
+    double *walls = values_of(lesson, samples, repeats, offsetof(struct sample, wall));
+    const struct sample *middle = samples;
+    figures->wall_median = median(walls, repeats);
+    figures->wall_min = walls[0];
+    figures->wall_max = walls[repeats - 1];
+    while (middle->wall != walls[(repeats - 1) / 2])
+        middle++;
+    free(walls);
+    return middle;
+}
+
 struct lesson_figures summarise(const struct measurement *measurement,
                                 const struct configuration *configuration)
 {
     struct lesson *lesson = measurement->lesson;
     const size_t repeats = (size_t)lesson->options->repeats;
     const struct sample *samples = configuration->samples;
-    double *walls = lesson_allocate(lesson, repeats, sizeof *walls);
-    double *cpus = lesson_allocate(lesson, repeats, sizeof *cpus);
-    double *roofs = lesson_allocate(lesson, repeats, sizeof *roofs);
-    double *devices = lesson_allocate(lesson, repeats, sizeof *devices);
-    double *idle = lesson_allocate(lesson, repeats, sizeof *idle);
-    for (size_t i = 0; i < repeats; i++) {
-        roofs[i] = samples[i].roof;
-        walls[i] = samples[i].wall;
-        cpus[i] = samples[i].cpu;
-        devices[i] = samples[i].device;
-        idle[i] = fmax(0.0, samples[i].wall - samples[i].device);
-    }
     struct lesson_figures figures = {
         .mode = configuration->mode,
         .workers = configuration->workers,
         .threads = configuration->threads,
         .transfer = configuration->transfer,
         .repeats = (int)repeats,
-        .wall_median = median(walls, repeats),
-        .cpu_median = median(cpus, repeats),
-        .roof = median(roofs, repeats),
-        .device = median(devices, repeats),
-        .device_idle = median(idle, repeats),
+        .cpu_median = median_of(lesson, samples, repeats, offsetof(struct sample, cpu)),
+        .roof = median_of(lesson, samples, repeats, offsetof(struct sample, roof)),
+        .device = median_of(lesson, samples, repeats, offsetof(struct sample, device)),
+        .device_idle = median_of(lesson, samples, repeats, offsetof(struct sample, device_idle)),
+        .pool_in_all = configuration->pool_in_all,
         .matches = configuration->matches,
         .tasks = measurement->workload->tasks ? *measurement->workload->tasks : 1};
-    figures.wall_min = walls[0];
-    figures.wall_max = walls[repeats - 1];
+    const struct sample *middle = summarise_walls(lesson, samples, repeats, &figures);
     figures.cores_busy = figures.wall_median > 0.0 ? figures.cpu_median / figures.wall_median : 0.0;
-    const struct sample *middle = samples; /* the run with the (lower) median wall time */
-    while (middle->wall != walls[(repeats - 1) / 2])
-        middle++;
     figures.phases = middle->phases;
     figures.pool = middle->pool;
+    figures.gil = middle->gil;
     if (!measurement->workload->tasks && figures.pool.tasks > 0)
         figures.tasks = figures.pool.tasks;
-    figures.gil = middle->gil;
-    figures.pool_in_all = configuration->pool_in_all;
     if (configuration->mode == LESSON_GIL)
         figures.switch_interval = configuration->switch_interval;
     name_row(measurement, configuration, figures.name, sizeof figures.name);
     summarise_recorded(lesson, configuration, &figures);
     if (configuration->pool)
         figures.startup = pool_statistics(configuration->pool).startup;
-    free(walls);
-    free(cpus);
-    free(roofs);
-    free(devices);
-    free(idle);
     return figures;
 }
 

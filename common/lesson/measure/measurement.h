@@ -19,7 +19,8 @@
 
 /* What one timed run showed. */
 struct sample {
-    double wall, cpu, device, roof;
+    double wall, cpu, roof;
+    double device, device_idle;
     double recorded; /* wall of the run beside it that was recorded */
     struct pool_phases phases;
     struct pool_statistics pool; /* what the run added */

@@ -1,3 +1,5 @@
+/* Recorded runs: everybody's events of the pool's recording, sorted into the rows of a timeline,
+ * one for each worker or thread. */
 #include "common/lesson/measure/measurement.h"
 #include "common/parallel/timeline.h"
 #include <math.h>

@@ -25,6 +25,12 @@ static void check_run(struct lesson *lesson, const char *name, enum lesson_mode 
                    plural(workers), run->error.message);
 }
 
+/* Is it a mode in which OpenMP has a team of threads? */
+static bool has_team(enum lesson_mode mode)
+{
+    return mode == LESSON_THREADS || mode == LESSON_GIL;
+}
+
 /* Adds the counts of a run, from the pool's before and after it, to a sum; and the last death. */
 static void add_counts(struct pool_statistics *sum, const struct pool_statistics *before,
                        const struct pool_statistics *after)
@@ -60,77 +66,97 @@ static void report_deaths(struct lesson *lesson, const struct pool_statistics *o
             plural(chunks));
 }
 
-/* Runs a configuration once and checks what it computed. */
+/* What the pool and the lock have counted. */
+struct counts {
+    struct pool_statistics pool;
+    struct gil_statistics gil;
+};
+
+static struct counts counts_of(const struct lesson_run *run)
+{
+    struct counts counts = {0};
+    if (run->pool)
+        counts.pool = pool_statistics(run->pool);
+    if (run->gil)
+        counts.gil = gil_statistics(run->gil);
+    return counts;
+}
+
+/* The run itself, between two looks at the clocks. */
+static void time_run(struct measurement *measurement, struct configuration *configuration,
+                     struct lesson_run *run, struct sample *sample)
+{
+    struct lesson *lesson = measurement->lesson;
+    const bool team = has_team(configuration->mode);
+    const int threads = run->threads;
+    settle(run->pool);
+    if (team)
+        bind_team(lesson, threads, true);
+    if (measurement->recorded)
+        record_begin(lesson, threads);
+
+    const double others_start = others_cpu(run->pool);
+    const double own_start = own_cpu(), wall_start = wall_clock();
+    measurement->workload->run[configuration->mode](run);
+    const double wall_end = wall_clock(), own_end = own_cpu();
+    if (measurement->recorded)
+        record_end(lesson);
+    live_end(lesson, run);
+    if (!settle(run->pool))
+        lesson->restless = true;
+    const double others = others_cpu(run->pool) - others_start;
+    if (team)
+        bind_team(lesson, threads, false);
+
+    const double cpu = fmax(0.0, own_end - own_start - clock_cost()) + fmax(0.0, others);
+    sample->wall = wall_end - wall_start;
+    /* Idle threads spin on for some microseconds after the run; more than all cores cannot have
+     * been busy in it. */
+    sample->cpu = fmin(cpu, sample->wall * lesson->machine->cores);
+    if (measurement->recorded) {
+        record_free(configuration->timeline);
+        configuration->timeline =
+            record_take(lesson, configuration->mode, threads, wall_start, sample->wall);
+    }
+}
+
 void run_once(struct measurement *measurement, struct configuration *configuration,
               struct sample *sample)
 {
     struct lesson *lesson = measurement->lesson;
     const bool shared = configuration->transfer == LESSON_SHARED;
     struct lesson_run run = run_arguments(measurement, configuration);
-    struct pool_statistics before = {0}, after = {0}, of_run = {0};
-    struct gil_statistics gil_before = {0}, gil_after = {0};
-
+    struct pool_statistics of_run = {0};
+    *sample = (struct sample){0};
     arrays_use(measurement->arrays, shared);
     arrays_poison(measurement->arrays, shared);
-    if (run.pool)
-        before = pool_statistics(run.pool);
-    if (run.gil)
-        gil_before = gil_statistics(run.gil);
+    if (configuration->threads == 0)
+        configuration->threads = has_team(configuration->mode) ? team_of(run.workers) : run.workers;
+    run.threads = configuration->threads;
+    const struct counts before = counts_of(&run);
     const double expected = configuration->last_wall > 0.0
                                 ? configuration->last_wall
                                 : measurement->configurations[0].last_wall;
-    const bool team = configuration->mode == LESSON_THREADS || configuration->mode == LESSON_GIL;
-    if (configuration->threads == 0)
-        configuration->threads = team ? team_of(run.workers) : run.workers;
-    const int bound = run.threads = configuration->threads;
     if (!measurement->recorded)
         live_begin(lesson, measurement->workload, &run, expected > 0.0 ? expected : -1.0);
-    settle(run.pool);
-    if (team)
-        bind_team(lesson, bound, true);
-    if (measurement->recorded)
-        record_begin(lesson, bound);
 
-    const double others_start = others_cpu(run.pool);
-    const double own_start = own_cpu(), wall_start = wall_clock();
-    measurement->workload->run[configuration->mode](&run);
-    const double wall_end = wall_clock(), own_end = own_cpu();
-    if (measurement->recorded)
-        record_end(lesson);
-    live_end(lesson, &run);
-    if (!settle(run.pool))
-        lesson->restless = true;
-    const double others = others_cpu(run.pool) - others_start;
-    if (team)
-        bind_team(lesson, bound, false);
+    time_run(measurement, configuration, &run, sample);
     configuration->threads = run.threads;
-    const double wall = wall_end - wall_start;
-    configuration->last_wall = wall;
-    if (measurement->recorded) {
-        record_free(configuration->timeline);
-        configuration->timeline = record_take(lesson, configuration->mode, bound, wall_start, wall);
-    }
-    const double cpu = fmax(0.0, own_end - own_start - clock_cost()) + fmax(0.0, others);
+    configuration->last_wall = sample->wall;
 
-    if (run.pool)
-        after = pool_statistics(run.pool);
-    if (run.gil)
-        gil_after = gil_statistics(run.gil);
-    add_counts(&of_run, &before, &after);
-    add_counts(&configuration->pool_in_all, &before, &after);
+    const struct counts after = counts_of(&run);
+    add_counts(&of_run, &before.pool, &after.pool);
+    add_counts(&configuration->pool_in_all, &before.pool, &after.pool);
     report_deaths(lesson, &of_run);
     check_run(lesson, measurement->workload->name, configuration->mode, configuration->workers,
               &run);
-    /* Idle threads spin on for some microseconds after the run; more than all cores cannot have
-     * been busy in it. */
-    *sample = (struct sample){.wall = wall,
-                              .cpu = fmin(cpu, wall * lesson->machine->cores),
-                              .device = run.device,
-                              .phases = of_run.all,
-                              .pool = of_run,
-                              .gil = {.acquired = gil_after.acquired - gil_before.acquired,
-                                      .switches = gil_after.switches - gil_before.switches,
-                                      .forced = gil_after.forced - gil_before.forced}};
+    sample->device = run.device;
+    sample->device_idle = fmax(0.0, sample->wall - run.device);
+    sample->phases = of_run.all;
+    sample->pool = of_run;
+    sample->gil = (struct gil_statistics){.acquired = after.gil.acquired - before.gil.acquired,
+                                          .switches = after.gil.switches - before.gil.switches,
+                                          .forced = after.gil.forced - before.gil.forced};
 }
 
 /* Once for each row: its other runs likely differ in the same way. */
@@ -216,7 +242,7 @@ struct error lesson_try(struct lesson *lesson, enum lesson_mode mode, int worker
         run.pool = create_pool(lesson, NULL, workers);
     if (mode == LESSON_GIL)
         run.gil = create_gil(lesson, lesson->options->intervals[0]);
-    const bool team = mode == LESSON_THREADS || mode == LESSON_GIL;
+    const bool team = has_team(mode);
     const int threads = run.threads = team ? team_of(workers) : workers;
     if (team)
         bind_team(lesson, threads, true);

@@ -1,3 +1,4 @@
+/* Working memory of a thread, for tasks: it grows, and is used again by the next one. */
 #include "common/lesson/lesson.h"
 #include "common/lesson/measure/measurement.h"
 #include <pthread.h>

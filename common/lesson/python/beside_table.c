@@ -1,3 +1,4 @@
+/* The tables of --python: a workload's rows in Python, beside those in C, and why they differ. */
 #include "common/lesson/python/python.h"
 #include <math.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* What lesson_save was given, kept to be compared with the arrays that notebook.py saves. */
 #include "common/lesson/python/python.h"
 #include <stdlib.h>
 

@@ -1,3 +1,4 @@
+/* Several workloads that do the same, side by side in one table, with the roof of each. */
 #include "common/lesson/study/study.h"
 
 #define DISTURBED 1.05 /* of its roof: more than a run can have */

@@ -1,3 +1,4 @@
+/* Boxes that show who ran tasks, and whose memory is shared with whom. */
 #include "common/lesson/study/study.h"
 #include <stdlib.h>
 #include <unistd.h>
@@ -7,23 +8,23 @@
 
 /* One box: a thread that ran tasks, and what it last saw. */
 struct box {
-    struct lesson_trace trace;
+    struct lesson_visit visit;
     size_t tasks;
 };
 
 /* The threads in the order of their first task. Returns how many there are. */
-static size_t collect(struct box *boxes, const struct lesson_trace *traces, size_t count)
+static size_t collect(struct box *boxes, const struct lesson_visit *visits, size_t count)
 {
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
         size_t b = 0;
-        while (b < found && boxes[b].trace.thread != traces[i].thread)
+        while (b < found && boxes[b].visit.thread != visits[i].thread)
             b++;
         if (b == found)
-            boxes[found++] = (struct box){.trace = traces[i]};
+            boxes[found++] = (struct box){.visit = visits[i]};
         boxes[b].tasks++;
-        if (traces[i].counter > boxes[b].trace.counter)
-            boxes[b].trace = traces[i];
+        if (visits[i].counter > boxes[b].visit.counter)
+            boxes[b].visit = visits[i];
     }
     return found;
 }
@@ -60,18 +61,18 @@ static void cells(struct lesson *lesson, const struct box *boxes, size_t count, 
 {
     char text[64];
     for (size_t c = 0; c < count; c++) {
-        const struct lesson_trace *trace = &boxes[c].trace;
+        const struct lesson_visit *visit = &boxes[c].visit;
         if (what == WHO)
             snprintf(text, sizeof text, joined ? "thread %d" : "process %d",
-                     (int)(joined ? trace->thread : trace->process));
-        else if (what == CORE && trace->core < 0)
+                     (int)(joined ? visit->thread : visit->process));
+        else if (what == CORE && visit->core < 0)
             snprintf(text, sizeof text, "the program itself");
         else if (what == CORE)
-            snprintf(text, sizeof text, "on core %d", trace->core);
+            snprintf(text, sizeof text, "on core %d", visit->core);
         else if (what == TASKS)
             snprintf(text, sizeof text, "%zu task%s", boxes[c].tasks, plural(boxes[c].tasks));
         else
-            snprintf(text, sizeof text, "counter = %ld", trace->counter);
+            snprintf(text, sizeof text, "counter = %ld", visit->counter);
         cell(lesson, c, count, joined, text);
     }
 }
@@ -110,18 +111,18 @@ static void draw_processes(struct lesson *lesson, const struct box *boxes, size_
     }
 }
 
-void lesson_draw_traces(struct lesson *lesson, const struct lesson_trace *traces, size_t count,
+void lesson_draw_visits(struct lesson *lesson, const struct lesson_visit *visits, size_t count,
                         long counter)
 {
     struct box *boxes = lesson_allocate(lesson, count + 1, sizeof *boxes);
-    const bool threads = count > 0 && traces[0].process == getpid();
+    const bool threads = count > 0 && visits[0].process == getpid();
     lesson_print(lesson, threads ? "Threads share the memory of their process:\n"
                                  : "Processes have a memory each:\n");
     if (threads) {
-        draw_threads(lesson, boxes, collect(boxes, traces, count), counter);
+        draw_threads(lesson, boxes, collect(boxes, visits, count), counter);
     } else {
-        const size_t found = collect(boxes + 1, traces, count);
-        boxes[0].trace = (struct lesson_trace){.process = getpid(), .core = -1, .counter = counter};
+        const size_t found = collect(boxes + 1, visits, count);
+        boxes[0].visit = (struct lesson_visit){.process = getpid(), .core = -1, .counter = counter};
         draw_processes(lesson, boxes, found + 1);
     }
     free(boxes);

@@ -1,5 +1,5 @@
 /* A ladder of improvements. Factors multiply, so a step's share of the whole is that of its
- * logarithm: two steps of 10x are half of 100x each. */
+ * logarithm: two stages of 10x are half of 100x each. */
 #include "common/lesson/study/study.h"
 #include <jansson.h>
 #include <math.h>
@@ -7,7 +7,7 @@
 
 #define MOST_RUNGS 16
 
-struct step {
+struct stage {
     const char *name;
     double factor;
 };
@@ -57,13 +57,13 @@ static void print_rungs(struct lesson *lesson, const char *task, const struct le
                  rungs[0].name);
 }
 
-/* The steps that lead to a rung, the first one first. */
-static int steps_to(struct step *steps, const struct lesson_rung *rungs, int i)
+/* The stages that lead to a rung, the first one first. */
+static int stages_to(struct stage *stages, const struct lesson_rung *rungs, int i)
 {
     if (rungs[i].below < 0)
         return 0;
-    const int before = steps_to(steps, rungs, rungs[i].below);
-    steps[before] = (struct step){rungs[i].step, factor_of(rungs, i)};
+    const int before = stages_to(stages, rungs, rungs[i].below);
+    stages[before] = (struct stage){rungs[i].step, factor_of(rungs, i)};
     return before + 1;
 }
 
@@ -76,7 +76,7 @@ static int top_of(const struct lesson_rung *rungs, int count)
     return top;
 }
 
-static void print_shares(struct lesson *lesson, const struct step *steps, int count,
+static void print_shares(struct lesson *lesson, const struct stage *stages, int count,
                          const char *first, const char *top)
 {
     double product = 1.0;
@@ -84,14 +84,15 @@ static void print_shares(struct lesson *lesson, const struct step *steps, int co
     paragraph_begin(lesson, &paragraph);
     FILE *const stream = paragraph.stream;
     for (int i = 0; i < count; i++)
-        product *= steps[i].factor;
+        product *= stages[i].factor;
     const bool shares = is_known(product) && product > 1.5;
     fprintf(stream, "From %s to %s: %s", first, top, known_text(product));
     for (int i = 0; i < count; i++) {
-        fprintf(stream, "%s %s %s", i == 0 ? " =" : " *", steps[i].name,
-                known_text(steps[i].factor));
+        fprintf(stream, "%s %s %s", i == 0 ? " =" : " *", stages[i].name,
+                known_text(stages[i].factor));
         if (shares) /* + 0: no "-0" */
-            fprintf(stream, " (%.0f %%)", round(100.0 * log(steps[i].factor) / log(product)) + 0.0);
+            fprintf(stream, " (%.0f %%)",
+                    round(100.0 * log(stages[i].factor) / log(product)) + 0.0);
     }
     fprintf(stream, ".%s",
             shares ? " In brackets: the share of the way, on a scale on which "
@@ -102,21 +103,21 @@ static void print_shares(struct lesson *lesson, const struct step *steps, int co
 
 static int larger_factor_first(const void *a, const void *b)
 {
-    const double x = ((const struct step *)a)->factor, y = ((const struct step *)b)->factor;
+    const double x = ((const struct stage *)a)->factor, y = ((const struct stage *)b)->factor;
     return (x < y) - (x > y);
 }
 
-/* Of the steps that the notebook has in an order: which they came in. */
-static void print_order(struct lesson *lesson, const struct step *steps, int count,
+/* Of the stages that the notebook has in an order: which they came in. */
+static void print_order(struct lesson *lesson, const struct stage *stages, int count,
                         const char *const *order)
 {
-    struct step sorted[MOST_RUNGS];
+    struct stage sorted[MOST_RUNGS];
     char wanted[256] = "", found[256] = "";
     int known = 0;
     for (int e = 0; order[e]; e++)
         for (int i = 0; i < count; i++)
-            if (strcmp(steps[i].name, order[e]) == 0 && is_known(steps[i].factor))
-                sorted[known++] = steps[i];
+            if (strcmp(stages[i].name, order[e]) == 0 && is_known(stages[i].factor))
+                sorted[known++] = stages[i];
     if (known < 2)
         return;
     bool held = true;
@@ -175,15 +176,15 @@ static void draw_rungs(struct lesson *lesson, const char *title, const char *tas
 void lesson_ladder(struct lesson *lesson, const char *title, const char *task,
                    const struct lesson_rung *rungs, int count, const char *const *order)
 {
-    struct step steps[MOST_RUNGS];
+    struct stage stages[MOST_RUNGS];
     if (count < 1 || count > MOST_RUNGS)
         lesson_die(lesson, "a ladder of %d rungs", count);
-    const int top = top_of(rungs, count), step_count = steps_to(steps, rungs, top);
+    const int top = top_of(rungs, count), step_count = stages_to(stages, rungs, top);
     keep_rungs(lesson, rungs, count);
     lesson_heading(lesson, title);
     print_rungs(lesson, task, rungs, count);
     lesson_print(lesson, "\n");
-    print_shares(lesson, steps, step_count, rungs[0].name, rungs[top].name);
-    print_order(lesson, steps, step_count, order);
+    print_shares(lesson, stages, step_count, rungs[0].name, rungs[top].name);
+    print_order(lesson, stages, step_count, order);
     draw_rungs(lesson, title, task, rungs, count);
 }

@@ -1,3 +1,5 @@
+/* One workload at several sizes, and where a way begins to pay; and with several numbers of BLAS
+ * threads in each worker. */
 #include "common/lesson/study/study.h"
 #include <jansson.h>
 #include <math.h>
@@ -9,7 +11,7 @@ enum way { THREADS, COPIED, SHARED, WAYS };
 
 static const char *const way_names[WAYS] = {"threads", "processes, copy", "processes, shared"};
 
-struct step {
+struct sweep_step {
     size_t size;
     double task;          /* seconds of one task, sequentially */
     double speedup[WAYS]; /* NAN: was not asked for */
@@ -24,8 +26,9 @@ static double speedup(const struct lesson_results *results, int workers, enum wa
     return figures ? figures->speedup : NAN;
 }
 
-static struct step measure_step(struct lesson *lesson, const struct lesson_workload *workload,
-                                const char *size_name, size_t size, unsigned modes, int workers)
+static struct sweep_step measure_step(struct lesson *lesson, const struct lesson_workload *workload,
+                                      const char *size_name, size_t size, unsigned modes,
+                                      int workers)
 {
     char name[128];
     struct lesson_workload quiet = *workload;
@@ -38,9 +41,9 @@ static struct step measure_step(struct lesson *lesson, const struct lesson_workl
     quiet.recorded = false;
     const struct lesson_results *results = lesson_measure(lesson, &quiet);
     series_note_size(lesson, results, size_name, size);
-    struct step step = {.size = size,
-                        .task = results->figures[0].wall_median /
-                                (double)(workload->tasks ? *workload->tasks : 1)};
+    struct sweep_step step = {.size = size,
+                              .task = results->figures[0].wall_median /
+                                      (double)(workload->tasks ? *workload->tasks : 1)};
     for (enum way way = 0; way < WAYS; way++)
         step.speedup[way] = speedup(results, workers, way);
     return step;
@@ -48,15 +51,15 @@ static struct step measure_step(struct lesson *lesson, const struct lesson_workl
 
 /* Where the speedup goes above 1 for good: after the last step at which it is not, between that
  * step and the next, on a logarithmic scale. */
-static void print_break_even(struct lesson *lesson, const char *size_name, const struct step *steps,
-                             int count, enum way way)
+static void print_break_even(struct lesson *lesson, const char *size_name,
+                             const struct sweep_step *steps, int count, enum way way)
 {
     int above = count;
     while (above > 0 && steps[above - 1].speedup[way] > 1.0)
         above--;
     if (isnan(steps[0].speedup[way]))
         return;
-    const struct step *first = &steps[0], *last = &steps[count - 1];
+    const struct sweep_step *first = &steps[0], *last = &steps[count - 1];
     if (above == 0) {
         lesson_print(lesson,
                      "  %-18s pay at every size measured, from %s %zu: %s of work per task\n",
@@ -65,7 +68,7 @@ static void print_break_even(struct lesson *lesson, const char *size_name, const
         lesson_print(lesson, "  %-18s do not pay at any size measured, up to %s %zu: %s per task\n",
                      way_names[way], size_name, last->size, lesson_time_text(last->task));
     } else {
-        const struct step *before = &steps[above - 1], *after = &steps[above];
+        const struct sweep_step *before = &steps[above - 1], *after = &steps[above];
         const double low = log(before->speedup[way]), high = log(after->speedup[way]);
         const double part = low < high ? -low / (high - low) : 0.0;
         const double size =
@@ -80,7 +83,7 @@ static void print_break_even(struct lesson *lesson, const char *size_name, const
 
 /* The steps as columns: the size, the work of a task, each way's speedup (null: not measured). */
 static void keep_series(struct lesson *lesson, const char *name, const char *size_name,
-                        const struct step *steps, int count, int workers)
+                        const struct sweep_step *steps, int count, int workers)
 {
     json_t *rows = json_array();
     for (int i = 0; i < count; i++)
@@ -97,7 +100,7 @@ static void keep_series(struct lesson *lesson, const char *name, const char *siz
 }
 
 static void draw_steps(struct lesson *lesson, const char *name, const char *size_name,
-                       const struct step *steps, int count, int workers)
+                       const struct sweep_step *steps, int count, int workers)
 {
     static const enum chart_colour colours[WAYS] = {COLOUR_THREADS, COLOUR_COPY, COLOUR_SHARED};
     char title[256];
@@ -126,7 +129,7 @@ void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
     const size_t original = *size;
     const int workers = lesson->options->workers[lesson->options->worker_count - 1];
     unsigned modes = 0;
-    struct step steps[MOST_STEPS];
+    struct sweep_step steps[MOST_STEPS];
     int count = 0;
 
     if (lesson_runs(lesson, LESSON_THREADS))
@@ -141,7 +144,8 @@ void lesson_sweep(struct lesson *lesson, const struct lesson_workload *workload,
         lesson_print(lesson, " %18s", way_names[way]);
     lesson_print(lesson, "   (speedup, %d worker%s)\n", workers, plural(workers));
     for (*size = first; *size <= last && count < MOST_STEPS; *size *= 2) {
-        const struct step step = measure_step(lesson, workload, size_name, *size, modes, workers);
+        const struct sweep_step step =
+            measure_step(lesson, workload, size_name, *size, modes, workers);
         lesson_print(lesson, "%10zu %15s", step.size, lesson_time_text(step.task));
         for (enum way way = 0; way < WAYS; way++)
             if (isnan(step.speedup[way]))

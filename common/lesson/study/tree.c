@@ -1,3 +1,5 @@
+/* A decision tree of questions with yes or no: asked on a terminal, and drawn with the ways that
+ * were taken. */
 #include "common/lesson/evidence.h"
 #include "common/lesson/study/study.h"
 #include <ctype.h>

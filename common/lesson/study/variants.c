@@ -1,3 +1,4 @@
+/* One line for each variant of what is measured: as a table, a variant below the other. */
 #include "common/lesson/study/study.h"
 
 static const struct lesson_results *measure(struct lesson *lesson, const char *variant,

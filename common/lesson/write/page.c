@@ -1,3 +1,7 @@
+/* The report page: the two halves that the program carries, and between them, as one block of JSON,
+ * all that was measured. Whatever stood under that name before is replaced only if it was such a
+ * page.
+ */
 #include "common/data/file.h"
 #include "common/lesson/write/write.h"
 #include <jansson.h>

@@ -1,3 +1,6 @@
+/* The text of a mode's function, for the report page: the program's own table of symbols has the
+ * name, the source file the definition, which is found as a reader finds it. See write.h.
+ */
 #include "common/lesson/write/write.h"
 #include <ctype.h>
 #include <elf.h>

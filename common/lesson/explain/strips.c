@@ -1,3 +1,5 @@
+/* --timeline on the terminal: a row for each worker or thread, its time cut into as many cells as
+ * the window is wide, and in each what filled most of it. */
 #include "common/lesson/explain/explain.h"
 #include <limits.h>
 #include <math.h>

@@ -37,6 +37,9 @@ except ImportError:
 
 BUILD, SOURCE = (Path(argument).resolve() for argument in sys.argv[1:3])
 SCREENSHOTS = Path(sys.argv[3]).resolve() if len(sys.argv) > 3 else None
+sys.path.insert(0, str(SOURCE / "docs" / "site"))
+import regions  # noqa: E402
+
 BLOCK = re.compile(r'(<script type="application/json" id="data">)(.*?)(?=</script>)', re.S)
 POOL_MAP = BUILD / "chapters" / "01_pool_map" / "pool_map"
 SMALL = ["--seconds", "0.01", "--repeats", "1"]
@@ -72,6 +75,15 @@ def write_data(page, template, data):
 
 # ---- Without a browser ---------------------------------------------------------------------------
 
+def check_region(file, source):
+    try:
+        text = regions.extract(file, [source["function"]])[0] + "\n"
+    except regions.RegionError as error:
+        text = str(error)
+    check(source["text"] == text, f"{file.name}, {source['function']}: the page has another piece of it "
+                                  f"than the site:\n{source['text']}\n{text}")
+
+
 def check_sources(data):
     for chapter in data["chapters"]:
         for row in chapter["runs"]:
@@ -83,6 +95,8 @@ def check_sources(data):
                 lines = (SOURCE / source["file"]).read_text().splitlines()
                 check(source["function"] in lines[source["line"] - 1], f"{name}: another line")
                 check(source["text"] in "\n".join(lines) + "\n", f"{name}: not the file's text")
+                for one in [source, *source["names"]]:  # the site finds a function by the same rule
+                    check_region(SOURCE / source["file"], one)
 
 
 def check_tasks(data):

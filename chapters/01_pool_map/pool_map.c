@@ -15,7 +15,8 @@
  *
  * Try:
  *   1. --iterations 1000, then 10: when do processes stop paying?
- *   2. --mode gil --seconds 1 --switch-interval 0.0005,0.005,0.05: more turns; longer, too?
+ *   2. --mode gil --seconds 1 --switch-interval 0.0005,0.005,0.05: the lock changes hands more
+ *      often; does it take longer, too?
  *   3. Take the asm line out of heavy_computation, and compile: where did the time go?
  */
 #include "common/lesson/lesson.h"
@@ -26,7 +27,7 @@ struct work {
     size_t tasks, iterations;
     int64_t *data, *results;
     struct lesson_visit *visits; /* [visited] */
-    size_t visited;              /* the first tasks only */
+    size_t visited;              /* so many tasks: 20 for each worker */
 };
 
 /* ---- The task ------------------------------------------------------------------------------ */
@@ -42,8 +43,8 @@ __attribute__((noinline)) static int64_t heavy_computation(int64_t x, size_t ite
     return result;
 }
 
-/* The same under the GIL. An interpreter looks at every turn of a loop whether another thread wants
- * the lock. Its turn takes as long as a hundred of ours, so every 1000 is often enough. */
+/* The same under the GIL. At every turn of a loop an interpreter looks whether another thread wants
+ * the lock. One of its turns takes as long as a hundred of ours, so every 1000 is often enough. */
 __attribute__((noinline)) static int64_t heavy_computation_under_gil(int64_t x, size_t iterations,
                                                                      struct gil *gil)
 {
@@ -70,6 +71,7 @@ static void run_sequential(struct lesson_run *run)
     }
 }
 
+/* schedule(runtime): which thread gets which i is said by an option, --schedule. */
 static void run_threads(struct lesson_run *run)
 {
     struct work *work = run->work;
@@ -80,7 +82,9 @@ static void run_threads(struct lesson_run *run)
     }
 }
 
-/* A Python thread holds the GIL from its first instruction to its last, but for the checkpoints. */
+/* A Python thread holds the GIL from its first instruction to its last, but for the checkpoints.
+ * nowait: at a barrier a thread would wait for others with the GIL in its hands, and they for it.
+ */
 static void run_threads_under_gil(struct lesson_run *run)
 {
     struct work *work = run->work;
@@ -97,8 +101,12 @@ static void run_threads_under_gil(struct lesson_run *run)
     }
 }
 
-/* A worker process has its own copy of every variable. What it needs beside the numbers that it is
- * sent, it is told once, when it starts: Pool(initializer=set_iterations). */
+/* A worker process has its own copy of every variable. The numbers are sent to it with the tasks,
+ * the iterations once, when it starts: Pool(initializer=set_iterations).
+ *
+ * All that a pool calls has this form: pointers to the arguments, where the result goes, and the
+ * call itself, which is not needed here; 0 says that all went well. POOL_TASK makes its name known
+ * to the workers, as pickle finds a function by its name. */
 static size_t iterations;
 
 static int set_iterations(const void *const *arguments, void *result, struct pool_task *task)

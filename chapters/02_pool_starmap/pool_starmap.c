@@ -1,6 +1,7 @@
 /* 02_pool_starmap - a task with several arguments
  *
- * process_with_params(x, multiplier, offset) takes three arguments, as most real functions do.
+ * process_with_params(x, multiplier, offset) takes three arguments, as most real functions take
+ * several; here, how often to turn its loop is a fourth.
  * Python packs them into a tuple for each call, and Pool.starmap unpacks the tuple. C has two
  * answers. pool_starmap takes the arguments as columns: one array for each argument that changes
  * from task to task, and one single value for each that does not. And a struct is C's tuple: an
@@ -11,13 +12,13 @@
  * Usage: pool_starmap [--tasks N] [--iterations N] [--multiplier N] [--offset N] [--help]
  *
  * Watch for:
- *   - "copied": a column that is constant travels once, a struct's member with every task.
+ *   - "copied": a column that is constant travels once, as a member of a struct with every task.
  *   - that threads need no packing at all: they read the variables where they are.
  *
  * Try:
  *   1. --tasks 100000 --iterations 10: now sending is what costs. Which form is faster?
  *   2. --transfer both: the columns in ordinary and in shared memory.
- *   3. Give the task a fourth argument of its own, say a divisor, as a column.
+ *   3. Give the task one more argument, say a divisor, as a column.
  */
 #include "common/lesson/lesson.h"
 

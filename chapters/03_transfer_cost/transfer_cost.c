@@ -1,16 +1,17 @@
 /* 03_transfer_cost - what it costs to send a task its data, and when that pays
  *
  * Three tasks run in all four ways: very light (x + 1), light (the sum of a matrix) and heavy (the
- * sum of x times its transpose, through BLAS). What processes need is copied, Python's pickle
- * cost, or lives in shared memory. Then the weight of a task is varied, to find the break-even,
- * and, since BLAS can use several cores by itself, BLAS threads are set against workers.
+ * sum of x times its transpose, through BLAS). What processes need is either copied, as Python does
+ * it by pickle, or lies in shared memory. Then the weight of a task is varied, to find the
+ * break-even, and, since BLAS can use several cores by itself, BLAS threads are set against
+ * workers.
  *
  * Notebook: part 2, the cost of data transfer.
  * Usage: transfer_cost [--light-tasks N] [--matrices N] [--order N] [--workers 2] [--help]
  *
  * Watch for:
- *   - send and receive against compute: for the light tasks the copying is all there is.
- *   - the GIL does not slow the heavy task: like NumPy, it gives the lock back to compute.
+ *   - the columns send and receive beside compute: copied light tasks are nearly all copying.
+ *   - the GIL does not slow the matrices: like NumPy, a task gives the lock back while it computes.
  *
  * Try:
  *   1. --order 50, then 400: the work grows with the cube of the order, the data with its square.
@@ -27,8 +28,8 @@ struct numbers {
 
 struct matrices {
     size_t count, order;
-    double (*compute)(const float *matrix, size_t order); /* light or heavy, */
-    pool_function *task;                                  /* and the same for the pool */
+    double (*compute)(const float *matrix, size_t order); /* light or heavy */
+    pool_function *task;                                  /* light_task or heavy_task, for a pool */
     float *x;                                             /* [count][order][order] */
     double *results;                                      /* [count] */
 };
@@ -50,6 +51,8 @@ static void add_threads(struct lesson_run *run)
         work->incremented[i] = work->x[i] + 1;
 }
 
+/* nowait: at a barrier a thread would wait for others with the GIL in its hands, and they for it.
+ */
 static void add_under_gil(struct lesson_run *run)
 {
     struct numbers *work = run->work;
@@ -65,6 +68,8 @@ static void add_under_gil(struct lesson_run *run)
     }
 }
 
+/* What a worker process is sent: arguments[0] points to one x. POOL_TASK makes its name known
+ * there. */
 static int add_task(const void *const *arguments, void *result, struct pool_task *task)
 {
     (void)task;
@@ -87,7 +92,7 @@ static double light(const float *matrix, size_t order)
     return sum(matrix, order * order);
 }
 
-/* The sum of the product of a matrix with its transpose */
+/* The sum of the product of a matrix with its transpose. The memory is this thread's own. */
 static double heavy(const float *matrix, size_t order)
 {
     float *product = lesson_scratch(order * order * sizeof *product);
@@ -266,10 +271,10 @@ int main(int argc, char **argv)
                                            .options = options,
                                            .blas = true};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    struct matrices few = matrices; /* as asked for, whatever --seconds makes of the others */
+    struct matrices as_asked = matrices; /* whatever --seconds makes of the others */
     measure_numbers(lesson, &numbers);
     measure_matrices(lesson, &matrices);
-    vary_the_weight(lesson, &few);
-    add_blas_threads(lesson, &few);
+    vary_the_weight(lesson, &as_asked);
+    add_blas_threads(lesson, &as_asked);
     return lesson_end(lesson);
 }

@@ -31,7 +31,7 @@ struct work {
     struct picture_set set;       /* pictures from files, if there are any */
     bool fused;                   /* which kernel */
     size_t *height, *width;       /* [images] */
-    size_t *pixels_at, *edges_at; /* [images + 1]: where each begins, in bytes */
+    size_t *pixels_at, *edges_at; /* [images + 1]: where each begins, in bytes as a pool counts */
     float *pixels, *edges;        /* all pictures, and all edges, one after the other */
 };
 
@@ -120,6 +120,7 @@ static void run_processes(struct lesson_run *run)
 
 /* ---- The pictures -------------------------------------------------------------------------- */
 
+/* Edges have 4 rows and 4 columns less: blur and Sobel need a neighbour on each side. */
 static void make_pictures(struct lesson *lesson, void *context)
 {
     struct work *work = context;
@@ -128,6 +129,7 @@ static void make_pictures(struct lesson *lesson, void *context)
     lesson_input(lesson, &work->width, work->images, sizeof *work->width);
     lesson_input(lesson, &work->pixels_at, work->images + 1, sizeof *work->pixels_at);
     lesson_input(lesson, &work->edges_at, work->images + 1, sizeof *work->edges_at);
+    work->pixels_at[0] = work->edges_at[0] = 0;
     for (size_t i = 0; i < work->images; i++) {
         const size_t h = work->set.count ? work->set.pictures[i].height : work->size[0];
         const size_t w = work->set.count ? work->set.pictures[i].width : work->size[1];

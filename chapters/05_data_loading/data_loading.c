@@ -10,7 +10,7 @@
  * Watch for:
  *   - a map for each batch starts and ends so often that it may not pay at all.
  *   - a loader hides loading, even where the map did not make it any faster.
- *   - copied batches: the program itself copies, while the device waits for it.
+ *   - copied batches: this program copies each of them itself, and meanwhile the device is idle.
  *
  * Try:
  *   1. --train-ms 0, 0.1, 1, 10: how much is there to hide, and how much is won by it?
@@ -21,8 +21,9 @@
 #include "common/lesson/lesson.h"
 #include "common/parallel/loader.h"
 
+/* What a worker must know of all samples */
 struct recipe {
-    size_t size; /* height and width of a sample */
+    size_t size; /* height and width of one */
     bool augment;
 };
 
@@ -31,7 +32,9 @@ struct work {
     bool drop_last, augment, training;
     double train_ms;
     uint64_t seed;
-    size_t pixels, kept, tasks;   /* of a sample; samples in an epoch's batches, in all */
+    size_t pixels;                /* of a sample */
+    size_t kept;                  /* samples in the batches of an epoch */
+    size_t tasks;                 /* ... and of all epochs */
     struct recipe *recipe;        /* [1] */
     float *x;                     /* [samples][size][size] */
     int64_t *order;               /* [epochs][samples] */
@@ -53,9 +56,10 @@ static void preprocess(float *result, const float *x, const struct recipe *recip
         augment(result, x, bits, size, size);
         x = result;
     }
-    clip_normalise(result, x, size * size, 5);
+    clip_normalise(result, x, size * size, 5); /* five times, as the notebook does */
 }
 
+/* For a worker process: which sample, its pixels, the recipe */
 static int load_sample(const void *const *arguments, void *result, struct pool_task *task)
 {
     (void)task;
@@ -67,11 +71,12 @@ POOL_TASK(load_sample);
 /* ---- The notebook's loader: a parallel map for each batch ---------------------------------- */
 
 struct batch {
-    size_t place, count;    /* its first sample, counted over all epochs; its samples */
+    size_t place;           /* of its first sample, counted over all epochs */
+    size_t count;           /* its samples */
     const int64_t *indices; /* [count] */
 };
 
-/* The batch after this one, which may be {0}; false: that was the last. */
+/* Goes on to the next batch, from {0} to the first. False: there is none left. */
 static bool next_batch(const struct work *work, struct batch *batch)
 {
     batch->place += batch->count;
@@ -82,7 +87,7 @@ static bool next_batch(const struct work *work, struct batch *batch)
     return batch->place < work->tasks;
 }
 
-static void load(const struct work *work, const struct batch *batch, size_t i)
+static void load_into_batch(const struct work *work, const struct batch *batch, size_t i)
 {
     const size_t place = batch->place + i;
     preprocess(work->batches + place * work->pixels,
@@ -95,7 +100,7 @@ static void map_sequential(struct lesson_run *run)
     for (struct batch batch = {0}; next_batch(run->work, &batch);) {
         lesson_tasks_begin(run); /* for --timeline */
         for (size_t i = 0; i < batch.count; i++) {
-            load(run->work, &batch, i);
+            load_into_batch(run->work, &batch, i);
             lesson_task_done(run, batch.place + i);
         }
     }
@@ -107,12 +112,14 @@ static void map_threads(struct lesson_run *run)
         lesson_tasks_begin(run);
 #pragma omp parallel for num_threads(run->workers) schedule(runtime)
         for (size_t i = 0; i < batch.count; i++) {
-            load(run->work, &batch, i);
+            load_into_batch(run->work, &batch, i);
             lesson_task_done(run, batch.place + i);
         }
     }
 }
 
+/* nowait: at a barrier a thread would wait for others with the GIL in its hands, and they for it.
+ */
 static void map_threads_under_gil(struct lesson_run *run)
 {
     for (struct batch batch = {0}; next_batch(run->work, &batch);) {
@@ -122,8 +129,8 @@ static void map_threads_under_gil(struct lesson_run *run)
             gil_acquire(run->gil);
 #pragma omp for schedule(runtime) nowait
             for (size_t i = 0; i < batch.count; i++) {
-                gil_release(run->gil); /* for the native kernel */
-                load(run->work, &batch, i);
+                gil_release(run->gil); /* as NumPy does while it computes */
+                load_into_batch(run->work, &batch, i);
                 lesson_task_done(run, batch.place + i);
                 gil_acquire(run->gil);
             }
@@ -151,22 +158,26 @@ static void map_processes(struct lesson_run *run)
 
 /* ---- A loader whose workers go on while somebody trains ------------------------------------ */
 
+/* The device: its result is computed here, a small sum for each sample, and it takes --train-ms.
+ * (Of half the pixels, for the sum of all is 0: they are normalised.) */
 static void train(struct lesson_run *run, const struct loader_batch *batch)
 {
     const struct work *work = run->work;
     double *sums = work->sums + batch->epoch * work->kept + batch->number * work->batch_size;
     lesson_device_start(run);
-    for (size_t i = 0; i < batch->count; i++) /* of half a sample: normalised, the whole gives 0 */
+    for (size_t i = 0; i < batch->count; i++)
         sums[i] = sum((const float *)batch->data + i * work->pixels, (work->pixels + 1) / 2);
-    lesson_device_wait(run, work->train_ms / 1000);
+    lesson_device_wait(run, work->train_ms / 1000); /* since the start */
 }
 
-/* loading: so many workers, threads (under a GIL, if there is one) or the pool's processes; 0: this
- * thread loads a batch when it is asked for one. */
-static void train_while(struct lesson_run *run, int loading)
+/* The loader's workers prepare the next batches while this thread trains with one. They are
+ * processes of the pool, if there is one, else threads, under the GIL, if there is one. With 0
+ * workers this thread loads each batch itself, when it asks for it. */
+static void train_while_loading(struct lesson_run *run, int workers)
 {
     const struct work *work = run->work;
     const struct pool_column columns[] = {
+        /* behind the sample, which the loader adds */
         {.data = work->x, .size = work->pixels * sizeof *work->x},
         {.data = work->recipe, .size = sizeof *work->recipe, .constant = true},
     };
@@ -182,14 +193,14 @@ static void train_while(struct lesson_run *run, int loading)
         .order = work->order,
         .seed = work->seed,
         .prefetch = work->prefetch,
-        .workers = loading,
+        .workers = workers,
         .gil = run->gil,
         .pool = run->pool,
         .copied = run->transfer == LESSON_COPY,
         .chunksize = run->chunksize,
     };
     struct loader_batch batch;
-    struct loader *loader = loader_create(&options, &run->error);
+    struct loader *loader = loader_create(&options, &run->error); /* from here on they load */
     while (loader && loader_next(loader, &batch, -1, &run->error) == 1) {
         train(run, &batch);
         loader_return(loader, &batch, &run->error);
@@ -199,12 +210,12 @@ static void train_while(struct lesson_run *run, int loading)
 
 static void load_then_train(struct lesson_run *run)
 {
-    train_while(run, 0);
+    train_while_loading(run, 0);
 }
 
 static void train_while_others_load(struct lesson_run *run)
 {
-    train_while(run, run->workers);
+    train_while_loading(run, run->workers);
 }
 
 /* ---- What is measured ---------------------------------------------------------------------- */
@@ -265,7 +276,7 @@ static void measure_loader(struct lesson *lesson, struct work *training)
         .work = training,
         .prepare = make_data,
         .run = {load_then_train, train_while_others_load, train_while_others_load,
-                train_while_others_load},
+                train_while_others_load}, /* the run's gil and pool tell which others */
         .tasks = &training->tasks,
         .transfer = LESSON_BOTH,
         .background = true,
@@ -290,7 +301,8 @@ int main(int argc, char **argv)
         {"train-epochs", "N", "epochs of training", LESSON_COUNT, &train_epochs, 1, 1024},
         {"train-ms", "MS", "the device needs for a batch", LESSON_REAL, &work.train_ms, 0, 10000},
         {"prefetch", "N", "batches ahead, per worker", LESSON_COUNT, &work.prefetch, 1, 1024},
-        {"drop-last", NULL, "no batch that is not full", LESSON_FLAG, &work.drop_last, 0, 0},
+        {"drop-last", NULL, "leave out a last batch that is not full", LESSON_FLAG, &work.drop_last,
+         0, 0},
         {"augment", NULL, "move, mirror, add noise", LESSON_FLAG, &work.augment, 0, 0},
         {0}};
     const struct lesson_chapter chapter = {

@@ -1,9 +1,9 @@
 /* 06_inference - a neural network for many images: one by one, in a pool, or all at once
  *
- * A small CNN makes ten numbers of each image of 28 x 28 pixels, image by image in all four ways,
- * where processes get the model with every image, or once; then all images as one batch, on one
- * core, and shared out among threads. A table has all four versions of the convolution (--conv),
- * and the claim that batches beat pools (comparisons.c). The weights are random: nothing is
+ * A small CNN makes ten numbers, logits, of each image of 28 x 28 pixels: image by image in all
+ * four ways, where processes get the model with every image, or once; then all images as one batch,
+ * on one core, and shared out among threads. comparisons.c does the same with each version of the
+ * convolution (--conv), to see whether a batch beats a pool. The weights are random: nothing is
  * recognised.
  *
  * Notebook: part 4.2, inference in parallel.
@@ -24,7 +24,8 @@
 /* ---- The task: ten logits of each of n images ---------------------------------------------- */
 
 /* struct work, in inference.h, has the images' pixels, their logits, and a network: its model, the
- * version of the convolution and all weights, and these packed as the direct version needs them. */
+ * version of the convolution and all weights, and these packed as the direct version needs them.
+ * IMAGE and LOGITS are the floats of an image and of its result. */
 
 void make_ready(struct network *network)
 {

@@ -10,7 +10,7 @@
  *
  * Watch for:
  *   - the time to copy the array, against the time to read it once, which is all the work there is.
- *   - one float as the total of ten million squares: more than 1 % of them are missing.
+ *   - one float as the total of ten million squares: more than 1 % of the sum is lost.
  *
  * Try:
  *   1. --shape 10x100x100, then 4000x100x100: from where does a second core pay?
@@ -22,15 +22,17 @@
 #include "common/lesson/lesson.h"
 
 struct work {
-    size_t shape[3], row_length, size; /* rows, and two more sides; floats in a row, in all */
-    float *array;                      /* [rows][row_length] */
-    double *sums, total;               /* [rows], and of them all */
+    size_t shape[3];         /* rows, height, width */
+    size_t row_length, size; /* floats in a row, height * width; and in all */
+    float *array;            /* [rows][row_length] */
+    double *sums, total;     /* [rows], and of them all */
     pool_function *task;
     double (*accumulate)(const float *x, size_t n);
 };
 
 /* ---- The task: one row --------------------------------------------------------------------- */
 
+/* roof: the row is only read, for what the machine's memory allows at best. */
 static double sum_row(const float *row, size_t n, bool roof)
 {
     return roof ? (double)read_all(row, n) : sum_of_squares(row, n);
@@ -95,14 +97,16 @@ static int row_task(const void *const *arguments, void *result, struct pool_task
 }
 POOL_TASK(row_task);
 
-/* Wrong: without POOL_TASK no worker finds it, as Python's none that is inside another function. */
+/* Wrong on purpose: without POOL_TASK no worker finds it, as in Python none finds a function that
+ * was defined inside of another. */
 static int unregistered_task(const void *const *arguments, void *result, struct pool_task *task)
 {
     return row_task(arguments, result, task);
 }
 
 /* Copied or shared? That is decided by where array and sums lie, and nothing here says it. In
- * ordinary memory each row travels to the worker that gets it; in shared memory it is there. */
+ * ordinary memory each row travels to the worker that gets it; in shared memory it is there. (Where
+ * they lie is the lesson's doing: lesson_input and lesson_result, by --transfer.) */
 static void run_processes(struct lesson_run *run)
 {
     struct work *work = run->work;
@@ -133,11 +137,12 @@ static void run_whole(struct lesson_run *run)
 {
     struct work *work = run->work;
     const size_t rows = work->shape[0], workers = (size_t)run->workers;
-    const size_t n = rows < workers ? rows : workers;                   /* no range is empty */
-    size_t ranges[POOL_MAX_WORKERS][2], at[POOL_MAX_WORKERS + 1] = {0}; /* sums: in bytes */
+    const size_t n = rows < workers ? rows : workers; /* no range is empty */
+    size_t ranges[POOL_MAX_WORKERS][2],
+        at[POOL_MAX_WORKERS + 1] = {0}; /* where their sums begin, in bytes */
     for (size_t i = 0; i < n; i++) {
-        /* Wrong: rows / n for each, as in the notebook; rows % n of them are in no range then.
-         * Right: each begins where the one before has ended, and the last ends with the rows. */
+        /* The notebook has rows / n for each, and rows % n of them are in no range then. Here each
+         * begins where the one before has ended, and the last ends with the rows. */
         ranges[i][0] = i * rows / n;
         ranges[i][1] = (i + 1) * rows / n;
         at[i + 1] = ranges[i][1] * sizeof *work->sums;

@@ -1,8 +1,9 @@
 /* 08_when_to_parallelise - is it worth it? three questions, answered by you or by measuring
  *
  * Are the tasks independent, is one of them heavy enough, is there much data for the work? On a
- * terminal it asks. Or it measures: workloads of this book, or your command for each of some files;
- * then the figures and the rules in advice.c tell. Read those first.
+ * terminal it asks. Or it measures: workloads of this book, all of them where there is nobody to
+ * ask, or your command for each of some files; then the rules in advice.c make advice of the
+ * figures.
  *
  * Notebook: part 6, the decision tree.
  * Usage: when_to_parallelise [--independent yes|no] [--heavy yes|no] [--large yes|no]
@@ -10,13 +11,13 @@
  *        when_to_parallelise --command 'convert {} -resize 50% small/{/}' FILE...
  *
  * Watch for:
- *   - x + 1: handing a task over takes longer than doing it, so better code comes first.
- *   - python_like: heavy, and never gives the GIL back; image: gives it back.
+ *   - x + 1: handing a task over takes longer than doing it, so a better loop comes first.
+ *   - python_like: heavy, and computes with the GIL in its hands; image: gives it back meanwhile.
  *   - "predicted": what Amdahl's law makes of these figures for machines you do not have.
  *
  * Try:
  *   1. --workload x_plus_1 --light-tasks 10000000: does the advice change? Why?
- *   2. --workload python_like --iterations 1000: from how much work on is it processes?
+ *   2. --workload python_like --iterations 1000, 10000, ...: from where on is it processes?
  *   3. Change WORTH or LARGE_PART in advice.c: whose advice changes first?
  */
 #include "advice.h"
@@ -26,7 +27,7 @@
 
 /* ---- The tasks ----------------------------------------------------------------------------- */
 
-/* As in chapter 1. */
+/* A Python-like loop, as in chapter 1: under a GIL it lets others in every 1000 turns. */
 static int64_t heavy_computation(int64_t x, size_t iterations, struct gil *gil)
 {
     int64_t result = 0;
@@ -42,8 +43,8 @@ static int64_t heavy_computation(int64_t x, size_t iterations, struct gil *gil)
     return result;
 }
 
-/* Returns the CPU time of a command, which no clock of this process counts. noinline: in all modes
- * a task is a call, as it is for Python's map. */
+/* One task. Returns the CPU time of a command, which a pool's worker must add to its own; else 0.
+ * noinline: in all modes a task is a call, as it is for Python's map. */
 __attribute__((noinline)) static double do_task(void *result, const void *input, enum kind kind,
                                                 size_t size, struct gil *gil)
 {
@@ -92,10 +93,12 @@ static void run_threads(struct lesson_run *run)
     }
 }
 
+/* nowait: at a barrier a thread would wait for others with the GIL in its hands, and they for it.
+ */
 static void run_threads_under_gil(struct lesson_run *run)
 {
     struct work *work = run->work;
-    const bool held = keeps_gil(work);
+    const bool held = keeps_gil(work); /* while a task computes */
 #pragma omp parallel num_threads(run->workers)
     {
         gil_acquire(run->gil);
@@ -106,9 +109,10 @@ static void run_threads_under_gil(struct lesson_run *run)
             do_task(result_of(work, i), input_of(work, i), work->kind, work->size,
                     held ? run->gil : NULL);
             task_done(run, i);
-            if (!held)
+            if (held)
+                gil_checkpoint(run->gil);
+            else
                 gil_acquire(run->gil);
-            gil_checkpoint(run->gil);
         }
         gil_release(run->gil);
     }
@@ -136,7 +140,7 @@ static void run_processes(struct lesson_run *run)
                  &run->error);
 }
 
-/* x + 1 without a call for each: a loop that the compiler turns into vector instructions. */
+/* Of x + 1 alone, without a call for each: the compiler makes vector instructions of the loop. */
 static void run_vectorised(struct lesson_run *run)
 {
     const struct work *work = run->work;
@@ -169,7 +173,9 @@ static void ask(struct lesson *lesson, int answers[QUESTIONS])
 
 int main(int argc, char **argv)
 {
-    size_t tasks[KINDS] = {10000, 24}, sizes[KINDS] = {0, 10000000, 250000, 512, 400, 0};
+    size_t tasks[KINDS] = {[X_PLUS_1] = 10000, [PYTHON_LIKE] = 24}; /* and of the others, below */
+    size_t sizes[KINDS] = {
+        [PYTHON_LIKE] = 10000000, [LARGE_DATA] = 250000, [IMAGE] = 512, [MATRIX] = 400};
     int answers[QUESTIONS] = {UNKNOWN, UNKNOWN, UNKNOWN}, chosen = UNKNOWN;
     const char *command = NULL;
     struct lesson_paths files = {0};
@@ -209,7 +215,7 @@ int main(int argc, char **argv)
     tasks[LARGE_DATA] = tasks[IMAGE] = tasks[MATRIX] = tasks[PYTHON_LIKE];
     tasks[COMMAND] = files.count;
     if (lesson_python(lesson) && !lesson_given(lesson, &sizes[PYTHON_LIKE]))
-        sizes[PYTHON_LIKE] /= 10; /* each way takes Python long enough */
+        sizes[PYTHON_LIKE] /= 10; /* which Python takes long enough for */
 
     const bool answered = answers[0] >= 0 || answers[1] >= 0 || answers[2] >= 0;
     const bool to_measure = chosen != UNKNOWN || command || lesson_python(lesson) ||
@@ -220,7 +226,7 @@ int main(int argc, char **argv)
         lesson_command(lesson, &work.command, "command", command, "files", &files);
         measure_all(lesson, &work, COMMAND, COMMAND, tasks, sizes, &ways);
         lesson_command_failures(lesson, &files, work.results);
-    } else if (chosen == UNKNOWN || chosen > MATRIX) {
+    } else if (chosen == UNKNOWN || chosen > MATRIX) { /* all */
         measure_all(lesson, &work, X_PLUS_1, MATRIX, tasks, sizes, &ways);
     } else {
         measure_all(lesson, &work, (enum kind)chosen, (enum kind)chosen, tasks, sizes, &ways);

@@ -2,7 +2,8 @@
  *
  * The notebook ends with three scenarios: image preprocessing, a large matrix product in BLAS, and
  * inference with a small network. Each is a list of items that do not need each other, dealt out in
- * parts, so the same four functions run all of them. Then the images climb a ladder (ladder.c):
+ * parts, so the same four functions run all of them, but that threads leave the product to BLAS's
+ * own. Then the images climb a ladder (ladder.c, rungs.c):
  * Python loops, the same loops in C, a better algorithm, vector instructions, a batch, threads,
  * processes. Each rung shows what it brought by itself, and what all brought together.
  *
@@ -25,6 +26,10 @@
 #include "common/parallel/blas.h"
 
 /* ---- The task: items in, results out ------------------------------------------------------- */
+
+/* struct work, in final_benchmark.h, has items (images, or rows of a matrix) in parts, a part to a
+ * task: in_at and out_at say where a part begins, in bytes. constant is what all parts need:
+ * nothing, the second matrix, or the weights. */
 
 static void compute(void *out, const void *in, const void *constant, size_t items,
                     const struct kind *kind)
@@ -50,7 +55,8 @@ static void compute_part(const struct work *work, size_t i)
 
 /* ---- Four ways to run it ------------------------------------------------------------------- */
 
-/* All items in one call. */
+/* All items in one call: the best that one core can do. What parts cost counts against the others.
+ */
 static void run_sequential(struct lesson_run *run)
 {
     const struct work *work = run->work;

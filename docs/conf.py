@@ -24,7 +24,7 @@ html_copy_source = html_show_sphinx = html_show_copyright = False
 # The reference: Doxygen reads the headers. Their comments are ordinary ones, so a filter marks those
 # that stand in front of a declaration, and those behind a member of a struct.
 HEADERS = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("common/*/*.h"))
-           if path.name not in ("internal.h", "isa.h", "charts.h", "gnuplot.h", "child.h")] + ["common/error.h"]
+           if path.name not in ("internal.h", "isa.h", "state.h")] + ["common/error.h"]
 breathe_projects_source = {"common": (str(ROOT), HEADERS)}
 breathe_default_project = "common"
 breathe_show_include = False

@@ -34,7 +34,8 @@ static void begin_output(struct lesson *lesson)
     lesson->progress = isatty(STDERR_FILENO) && !dumb && !options->quiet && !options->no_progress;
 }
 
-/* Before the first output or the first inputs, whatever comes first. */
+/* Before the first output, or when the first inputs have been made: a wrong command line leaves
+ * nothing. */
 static void present(struct lesson *lesson)
 {
     output_prepare(lesson);

@@ -1,9 +1,9 @@
 /* draw.h - what is drawn of a lesson, and how gnuplot is told to; private to common/lesson.
  *
- * A chart is one panel: lines over an axis, boxes in rows, or a picture. charts.c makes those of
- * the workloads from their figures, and chapters' parts of a lesson add theirs (sweep.c, ladder.c,
- * lesson_chart_picture). gnuplot.c writes a chart as a script. plot.c runs gnuplot, for --plot and
- * for a page that embeds SVG.
+ * A chart is one panel: lines over an axis, boxes in rows, or a picture (chart.c). chart_speedup.c
+ * and its kin make those of the workloads from their figures, and what chapters measure with adds
+ * its own (sweep.c, ladder.c, lesson_chart_picture); charts.c has all. gnuplot.c writes a chart as
+ * a script. plot.c runs gnuplot, for --plot and for a page that embeds SVG.
  */
 #ifndef LESSON_DRAW_H
 #define LESSON_DRAW_H
@@ -72,7 +72,8 @@ struct chart {
     struct chart *next;
 };
 
-/* ---- charts.c -------------------------------------------------------------------------------- */
+/* ---- chart.c, charts.c
+ * -------------------------------------------------------------------------------- */
 
 /* Does somebody want charts: --plot, --report? Otherwise none need be made. */
 bool charts_wanted(const struct lesson *lesson);

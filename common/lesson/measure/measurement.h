@@ -1,15 +1,18 @@
-/* measure.h - what the files of the measurement share; private to this room, but for
+/* measurement.h - what the files of the measurement share; private to this room, but for
  * measure_steps.c of --step.
  *
  * A measurement takes one workload and runs it in several ways, its configurations, of which the
  * first is sequential. From top to bottom, each file uses those below it:
  *
- *   measure.c         lesson_measure: all configurations in turns
- *   measurement.c     what both begin and end with
+ *   measure.c         all configurations in turns
+ *   measurement.c     what a measurement begins and ends with
  *   grow.c            --seconds: the size of the work
  *   figures.c         samples to figures, and the results that are kept
- *   run.c             one run: samples
+ *   run.c             one run: samples; with record.c, recorded, and live.c, watched as it goes on
  *   configurations.c  the ways, their pools and locks
+ *   difference.c      results beside the sequential ones
+ *   arrays.c          inputs and results; scratch.c, a thread's working memory
+ *   team.c, device.c  the threads that really ran; a device that computes beside the cores
  *   clock.c           the clocks, the quiet they need, threads on their cores
  */
 #ifndef LESSON_MEASUREMENT_H

@@ -1,4 +1,4 @@
-/* A ladder of improvements. Factors multiply, so a step's share of the whole is that of its
+/* A ladder of improvements. Factors multiply, so a stage's share of the whole is that of its
  * logarithm: two stages of 10x are half of 100x each. */
 #include "common/lesson/study/study.h"
 #include <jansson.h>

@@ -38,7 +38,8 @@ static void watch(bool on)
     }
 }
 
-/* While the list changes, no signal looks at it. */
+/* While the list changes, no signal of this thread looks at it. (One that another thread takes may
+ * call a duty that is just being removed, which finds nothing to do.) */
 static sigset_t block_signals(void)
 {
     sigset_t set, mask_before;

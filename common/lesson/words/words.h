@@ -108,7 +108,7 @@ bool read_line(char *line, int size);
 
 /* A duty is called when a signal ends the program (SIGINT, SIGTERM, SIGHUP, SIGQUIT), unless it is
  * ignored; the last that was added comes first. Since the signal may have interrupted anything, it
- * may only make system calls. Few at a time. */
+ * may only make system calls; and it may be called when there is nothing to do. Few at a time. */
 void interrupts_add(void (*duty)(void));
 void interrupts_remove(void (*duty)(void));
 

@@ -258,7 +258,7 @@ void page_write(struct lesson *lesson)
     struct error error;
     if (!lesson->options->report)
         return;
-    if (file_make_directory(lesson->options->report, &error) != 0) { /* if nothing was measured */
+    if (file_make_directory(lesson->options->report, &error) != 0) {
         lesson_output_failed(lesson, "report", &error);
         return;
     }

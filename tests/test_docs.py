@@ -4,10 +4,11 @@
 Usage: python3 tests/test_docs.py BUILD_ROOT SOURCE_ROOT
 
 Takes every line of a fenced block that begins with ./run, variables before it or not, and runs it as
-written, in an empty directory, but with one repeat and few --seconds; likewise those that begin with
-python3 and a notebook.py, where there is a Python with NumPy; and looks up every relative link of every
-page. Commands without a word that none before them had run in one mode. With FORKJOIN_SHORT those are left
-out, and of the others the chapters only read the options: what comes of these, other tests try.
+written, in an empty directory, but with one repeat, few --seconds, and mostly in one mode; likewise those
+that begin with python3 and a notebook.py, where there is a Python with NumPy; and looks up every relative
+link of every page. Of commands without a word that none before them had, the chapters only read the
+options, and with FORKJOIN_SHORT of all; then those are left out. (What a page shows the output of is run
+whole when the site is made.)
 
 No page has C of its own: it names the file and the regions (a block {source}, see
 docs/site/regions.py), and the file must be one that is compiled. Each program of docs/examples
@@ -54,7 +55,7 @@ def commands(text):
                 yield line.split("#")[0].strip()
 
 
-# How a command of a chapter is run
+# How a command of a chapter is run; README's own, whose output is compared, WHOLE
 WHOLE = ["--repeats", "1"]
 LITTLE = [*WHOLE, "--seconds", "0.02", "--mode", "sequential"]  # not with these:
 NOT_LITTLE = "--(mode|python|answers|independent|command|trace)"
@@ -243,7 +244,7 @@ def main():
                     print(f"skipped {command}: there is no Python with NumPy")
                     skipped += 1
                     continue
-                how = ITS_OPTIONS if SHORT else WHOLE if new else LITTLE
+                how = LITTLE if new and not SHORT else ITS_OPTIONS
                 result = run(command.replace(" tests/", f" {SOURCE}/tests/"), home, python, how)
                 if result.returncode == 2 and "none of the instruction sets" in result.stderr:
                     print(f"skipped {command}: this machine cannot do that")

@@ -58,7 +58,7 @@ INLINED float chains(float factor, size_t width, size_t rounds)
         for (size_t lane = 0; lane < width; lane++)
             sums[chain][lane] = (float)(chain * width + lane);
     for (size_t round = 0; round < rounds; round++)
-#pragma GCC unroll ALL_TURNS
+#pragma GCC unroll 12
         for (size_t chain = 0; chain < CHAINS; chain++)
 #pragma omp simd
             for (size_t lane = 0; lane < width; lane++)

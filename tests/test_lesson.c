@@ -1282,7 +1282,9 @@ END_TEST
 static void expect_core(const char *environment, const char *core, const char *note)
 {
     char line[512];
-    snprintf(line, sizeof line, "LD_PRELOAD=$F %s $P -m sequential -r 1 --json -", environment);
+    snprintf(line, sizeof line,
+             "env -u OPENBLAS_CORETYPE LD_PRELOAD=$F %s $P -m sequential -r 1 --json -",
+             environment); /* whatever the user says */
     json_t *document = probe_json(line);
     ck_assert_msg(strcmp(machine_text(document, "blas_core"), core) == 0, "%s: %s", environment,
                   machine_text(document, "blas_core"));

@@ -1,4 +1,5 @@
-/* sanitized.h - SANITIZED: 1 in a build with AddressSanitizer or ThreadSanitizer, else 0. */
+/* sanitized.h - SANITIZED: 1 in a build with AddressSanitizer or ThreadSanitizer, else 0. SLOW: 1
+ * there and in one without optimization, where tests of the kernels take smaller inputs. */
 #ifndef TESTS_SANITIZED_H
 #define TESTS_SANITIZED_H
 
@@ -11,6 +12,12 @@
 #endif
 #ifndef SANITIZED
     #define SANITIZED 0
+#endif
+
+#ifdef __OPTIMIZE__
+    #define SLOW SANITIZED
+#else
+    #define SLOW 1
 #endif
 
 #endif

@@ -169,7 +169,7 @@ START_TEST(all_agree_with_double)
 {
     for (size_t i = 0; i < COUNT(batches); i++)
         check_batch(batches[i], 1);
-    check_batch(SANITIZED ? 20 : 100, 1);
+    check_batch(SLOW ? 20 : 100, 1);
 }
 END_TEST
 
@@ -211,7 +211,7 @@ static bool same_bits(const float *a, const float *b, size_t n)
  * another order in a product of another size. */
 START_TEST(a_batch_changes_nothing)
 {
-    enum { MOST = SANITIZED ? 9 : 33, PIXELS = MOST * CNN_PIXELS };
+    enum { MOST = SLOW ? 9 : 33, PIXELS = MOST * CNN_PIXELS };
     struct cnn_weights *const weights = random_weights();
     float *const images = random_floats(PIXELS, 1);
     float single[MOST * CNN_CLASSES], batched[MOST * CNN_CLASSES];
@@ -303,7 +303,7 @@ START_TEST(nan_and_infinity_spread)
     double expected[CNN_CLASSES];
     for (enum cnn_version version = 0; version < CNN_VERSIONS; version++)
         for (size_t v = 0; v < COUNT(values); v++)
-            for (size_t p = 0; p < COUNT(places); p += SANITIZED ? 3 : 1) {
+            for (size_t p = 0; p < COUNT(places); p += SLOW ? 3 : 1) {
                 float *const pixel = images + (size_t)BAD * CNN_PIXELS + places[p], good = *pixel;
                 run(before, version, weights, images, IMAGES);
                 *pixel = values[v];

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIALS    (SANITIZED ? 200 : 1000)
+#define TRIALS    (SLOW ? 200 : 1000)
 #define TOLERANCE 1e-5
 
 enum {

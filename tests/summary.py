@@ -31,6 +31,7 @@ TO_DO = (
     ("git ", "install git, and clone the project with it"),
     ("chromium|chromedriver|selenium", "install chromium chromium-driver python3-selenium"),
     ("instruction set|this machine cannot", "nothing: it needs another processor"),
+    ("before main", "nothing: it needs another version of OpenBLAS"),
     ("two cores|one core", "nothing: it needs a machine with more cores"),
     ("file system|mount|/dev/shm|namespace|only root", "run it as root, or where users may have name spaces"),
 )

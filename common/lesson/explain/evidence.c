@@ -305,7 +305,7 @@ void lesson_print_advice(struct lesson *lesson, const struct lesson_case *one)
             "cores: then measure again without them.)",
             evidence->busy);
     lesson_print(lesson, "\n");
-    paragraph_end(lesson, &paragraph, COLUMNS);
+    paragraph_end(lesson, &paragraph, PAGE_COLUMNS);
 }
 
 static const char *known_time(double seconds)

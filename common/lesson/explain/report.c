@@ -74,7 +74,7 @@ static void print_start(struct lesson *lesson, const struct lesson_results *resu
     const size_t tasks = results->figures[0].tasks;
     fprintf(stream, "; %zu task%s in each run", tasks, plural(tasks));
     lesson_print(lesson, "\n");
-    paragraph_end(lesson, &paragraph, COLUMNS);
+    paragraph_end(lesson, &paragraph, PAGE_COLUMNS);
 }
 
 /* What went wrong in a row's runs, and was made up for; nothing if nothing did. */

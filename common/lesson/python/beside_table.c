@@ -151,7 +151,7 @@ static void why_workload(struct lesson *lesson, const struct python_row *first)
     fprintf(stream, "Why %s:", first->workload);
     say_speed(first, stream);
     say_threads(lesson, first, stream);
-    paragraph_end(lesson, &paragraph, COLUMNS);
+    paragraph_end(lesson, &paragraph, PAGE_COLUMNS);
 }
 
 void beside_table(struct lesson *lesson, const struct python_row *first, const char *command)

@@ -98,7 +98,7 @@ static void print_shares(struct lesson *lesson, const struct stage *stages, int 
             shares ? " In brackets: the share of the way, on a scale on which "
                      "each doubling is as long."
                    : "");
-    paragraph_end(lesson, &paragraph, COLUMNS);
+    paragraph_end(lesson, &paragraph, PAGE_COLUMNS);
 }
 
 static int larger_factor_first(const void *a, const void *b)
@@ -179,12 +179,12 @@ void lesson_ladder(struct lesson *lesson, const char *title, const char *task,
     struct stage stages[MOST_RUNGS];
     if (count < 1 || count > MOST_RUNGS)
         lesson_die(lesson, "a ladder of %d rungs", count);
-    const int top = top_of(rungs, count), step_count = stages_to(stages, rungs, top);
+    const int top = top_of(rungs, count), stage_count = stages_to(stages, rungs, top);
     keep_rungs(lesson, rungs, count);
     lesson_heading(lesson, title);
     print_rungs(lesson, task, rungs, count);
     lesson_print(lesson, "\n");
-    print_shares(lesson, stages, step_count, rungs[0].name, rungs[top].name);
-    print_order(lesson, stages, step_count, order);
+    print_shares(lesson, stages, stage_count, rungs[0].name, rungs[top].name);
+    print_order(lesson, stages, stage_count, order);
     draw_rungs(lesson, title, task, rungs, count);
 }

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define COLUMNS 100
-#define BRANCH  16 /* columns from a question to what an answer leads to */
+#define BRANCH 16 /* columns from a question to what an answer leads to */
 
 enum { YES, NO };
 static const char *const words[] = {[YES] = "yes", [NO] = "no"};
@@ -96,7 +95,7 @@ static void name_paths(const struct tree *tree, size_t question, int answer, int
         const char *name = tree->paths[p].name;
         if (!takes(tree, &tree->paths[p], question, answer))
             continue;
-        const bool fits = column > 0 && column + 2 + (int)strlen(name) <= COLUMNS;
+        const bool fits = column > 0 && column + 2 + (int)strlen(name) <= PAGE_COLUMNS;
         if (fits)
             lesson_print(tree->lesson, ", %s", name);
         else

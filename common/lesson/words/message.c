@@ -150,7 +150,7 @@ void lesson_heading(struct lesson *lesson, const char *text)
 
 void report_paragraph(struct lesson *lesson, int indent, const char *text)
 {
-    report_paragraph_within(lesson, COLUMNS, indent, text);
+    report_paragraph_within(lesson, PAGE_COLUMNS, indent, text);
 }
 
 void report_paragraph_within(struct lesson *lesson, int columns, int indent, const char *text)

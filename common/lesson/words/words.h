@@ -48,7 +48,7 @@ struct paragraph {
     char *text;
     size_t size;
 };
-#define COLUMNS 100
+#define PAGE_COLUMNS 100 /* as wide as tables are */
 void paragraph_begin(struct lesson *lesson, struct paragraph *paragraph);
 void paragraph_end(struct lesson *lesson, struct paragraph *paragraph, int columns);
 

@@ -27,6 +27,7 @@
  * version of the convolution and all weights, and these packed as the direct version needs them.
  * IMAGE and LOGITS are the floats of an image and of its result. */
 
+/* Puts the weights into the order in which the direct version reads them, once for all images. */
 void make_ready(struct network *network)
 {
     cnn_pack(&network->packed, &network->model.weights);
@@ -81,8 +82,8 @@ static void run_threads_under_gil(struct lesson_run *run)
     }
 }
 
-/* Processes, the notebook's way: the model is an argument, new to every task, which must make it
- * ready each time. */
+/* Processes, the notebook's way: the model is an argument, new to every task (copied_each), so that
+ * cnn_forward must put the weights in order each time. */
 static int model_and_image(const void *const *arguments, void *logits, struct pool_task *task)
 {
     const struct model *sent = arguments[0];
@@ -106,7 +107,7 @@ static void run_processes_model_each_time(struct lesson_run *run)
 }
 
 /* Better: the pool's initializer, called once in each worker, keeps the model there, in a variable
- * that each process has for itself. */
+ * that each process has for itself. (comparisons.c uses it, too.) */
 struct network kept;
 
 int keep_model(const void *const *arguments, void *result, struct pool_task *task)
@@ -158,7 +159,7 @@ static void run_batched_threads(struct lesson_run *run)
 
 /* ---- What is measured ---------------------------------------------------------------------- */
 
-/* Drawn in the notebook's order: conv1, conv2, fc, images. */
+/* The random numbers in the notebook's order: conv1, conv2, fc, images. */
 void make_model_and_images(struct lesson *lesson, void *context)
 {
     struct work *work = context;
@@ -214,7 +215,7 @@ static void save(struct lesson *lesson, const struct work *work)
     lesson_save(lesson, "logits.npy", NPY_FLOAT32, 2, (size_t[]){n, LOGITS}, work->logits);
 }
 
-/* --seconds: as many images as suit the naive version, whichever is shown. */
+/* --seconds: as many images as suit the naive version, so that each version gets as many. */
 static void grow(struct lesson *lesson, struct work *work)
 {
     const int shown = work->network.model.version;
@@ -237,7 +238,7 @@ int main(int argc, char **argv)
     const struct lesson_chapter chapter = {
         .name = "06_inference", .title = "A neural network", .options = options, .blas = true};
     struct lesson *lesson = lesson_begin(argc, argv, &chapter);
-    const size_t asked = work.images;
+    const size_t asked = work.images; /* before --seconds makes them more */
     struct lesson_workload ways[WAYS];
     grow(lesson, &work);
     describe(ways, &work);
@@ -245,7 +246,7 @@ int main(int argc, char **argv)
         if (way != ONCE || lesson_runs(lesson, LESSON_PROCESSES))
             lesson_measure(lesson, &ways[way]);
     save(lesson, &work);
-    lesson_release(lesson, &work);
+    lesson_release(lesson, &work); /* the comparisons have arrays of their own */
 
     compare_versions(lesson, &work, asked);
     compare_blas_threads(lesson, &work, asked);

@@ -387,16 +387,16 @@ static void record(struct lesson_timeline *timeline)
     for (int chunk = 0; chunk < 2; chunk++) {
         const double begin = 5e-3 * chunk;
         events[count++] =
-            (struct lesson_event){.begin = begin, .end = begin + 5e-3, .kind = LESSON_CHUNK};
+            (struct lesson_event){.begin = begin, .end = begin + 5e-3, .kind = TIMELINE_CHUNK};
         for (int i = 0; i < 5; i++)
             events[count++] = (struct lesson_event){
-                .begin = begin + 1e-3 * i, .end = begin + 1e-3 * i + 0.9e-3, .kind = LESSON_TASK};
+                .begin = begin + 1e-3 * i, .end = begin + 1e-3 * i + 0.9e-3, .kind = TIMELINE_TASK};
     }
     for (size_t i = 0; i < TASKS; i++)
         events[count++] = (struct lesson_event){.begin = 1e-2 * (double)i / TASKS,
                                                 .end = 1e-2 * (double)(i + 1) / TASKS,
                                                 .row = 1,
-                                                .kind = LESSON_TASK,
+                                                .kind = TIMELINE_TASK,
                                                 .index = i};
     *timeline = (struct lesson_timeline){
         .wall = 1e-2, .rows = 2, .names = names, .count = count, .events = events};
@@ -432,17 +432,17 @@ static void record_turns(struct lesson_timeline *timeline)
     static char names[2][32] = {"thread 0", "thread 1"};
     size_t count = 0;
     for (int row = 0; row < 2; row++) {
-        events[count++] = (struct lesson_event){.end = 15e-3, .row = row, .kind = LESSON_TASK};
+        events[count++] = (struct lesson_event){.end = 15e-3, .row = row, .kind = TIMELINE_TASK};
         for (int i = 0; i < 5; i++)
             events[count++] = (struct lesson_event){.begin = 1e-3 * (2 * i + row),
                                                     .end = 1e-3 * (2 * i + row + 1),
                                                     .row = row,
-                                                    .kind = LESSON_GIL_WAIT};
+                                                    .kind = TIMELINE_GIL_WAIT};
         for (int i = 0; i < 2500; i++)
             events[count++] = (struct lesson_event){.begin = 10e-3 + 1e-6 * (2 * i + row),
                                                     .end = 10e-3 + 1e-6 * (2 * i + row + 1),
                                                     .row = row,
-                                                    .kind = LESSON_GIL_WAIT};
+                                                    .kind = TIMELINE_GIL_WAIT};
     }
     *timeline = (struct lesson_timeline){
         .wall = 15e-3, .rows = 2, .names = names, .count = count, .events = events};

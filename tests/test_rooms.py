@@ -5,7 +5,7 @@ Usage: python3 tests/test_rooms.py BUILD_ROOT SOURCE_ROOT
 
 ROOMS says who may use whom; docs/maintainers.md and common/lesson/state.h draw the same. Looked at are the
 includes of all files, and the calls, as nm finds them in the objects: a name that one file defines and another
-needs. No call goes up, and no files call each other in a circle.
+needs. No call goes up, and no files call each other in a circle. Each file begins with its design.
 """
 import re
 import subprocess
@@ -23,8 +23,6 @@ ROOMS = {"": set(), **dict.fromkeys(BELOW, set()), "lesson": {*LESSON, *BELOW},
 # What all of common/lesson may include, besides the headers of the rooms below: contracts for chapters, and
 # what the rooms know of each other.
 SHARED = {"lesson.h", "state.h", "evidence.h", "command.h"}
-# Circles that are known: the pool's files call each other.
-KNOWN = {"parallel"}
 
 
 def room_of(path):
@@ -99,15 +97,22 @@ def circles(graph):
 
     told = set()
     for file in sorted(graph):
-        way = way_back(file) if file not in told and room_of(file) not in KNOWN else None
+        way = way_back(file) if file not in told else None
         if way:
             told.update(way)
             yield "a circle: " + " -> ".join(f"common/{step}" for step in [*way, file])
 
 
+def without_essays():
+    """Files of code that do not begin with what they are for."""
+    for file in files():
+        if file.endswith(".c") and not (SOURCE / "common" / file).read_text().startswith("/* "):
+            yield f"common/{file} does not begin with a comment that says its design"
+
+
 def main():
     graph = calls()
-    wrong = [*wrong_includes(), *wrong_calls(graph), *circles(graph)]
+    wrong = [*wrong_includes(), *wrong_calls(graph), *circles(graph), *without_essays()]
     if not graph:
         wrong.append(f"no object was found in {BUILD}/common")
     drawn = re.findall(r"(?m)^ \*   (\w+)/ ", (SOURCE / "common/lesson/state.h").read_text())

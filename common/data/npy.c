@@ -1,3 +1,8 @@
+/* npy.c - NumPy's files (npy.h): a header of text, a Python dict, and then the elements as they lie
+ * in memory.
+ *
+ * The header is read by a small parser for just what NumPy may write there, so that what it does
+ * not know is an error and no guess. Elements are never converted. */
 #include "common/data/npy.h"
 #include "common/data/file.h"
 #include <ctype.h>

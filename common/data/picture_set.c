@@ -1,3 +1,6 @@
+/* picture_set.c - many pictures, each of its own size (picture_set.h): first the sizes of all are
+ * read, so that what is no picture, too small, or too much for the memory is known before the first
+ * pixel is decoded; then one after the other is decoded into its place. */
 #include "common/data/picture_set.h"
 #include <stdlib.h>
 #include <sys/stat.h>

@@ -1,3 +1,6 @@
+/* random.c - NumPy's random numbers (random.h, which names the sources). The order of operations is
+ * NumPy's, since the last bit depends on it; what may differ is how many words are made at a time.
+ */
 #include "common/data/random.h"
 #include <math.h>
 

@@ -22,6 +22,7 @@
 #include "common/error.h"
 #include "common/parallel/gil.h"
 #include "common/parallel/pool.h"
+#include "common/parallel/timeline.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -217,22 +218,12 @@ struct lesson_workload {
                          numpy.isclose has it: for sums whose order changes */
 };
 
-/* What one worker did from begin to end, in seconds since the run began. */
-enum lesson_event_kind {
-    LESSON_TASK,     /* computed a task, or several in one go */
-    LESSON_CHUNK,    /* of a pool: had a chunk of tasks; its tasks lie inside */
-    LESSON_COPY_IN,  /* arguments were copied to the workers: the parent's row */
-    LESSON_COPY_OUT, /* results were copied back: the parent's row */
-    LESSON_GIL_WAIT, /* waited for the GIL, perhaps in the midst of a task */
-    LESSON_GIL_HELD, /* held it; in pieces that end where a task ends */
-    LESSON_EVENT_KINDS
-};
-
-/* Two events of a row are apart, or one lies inside the other. */
+/* What one worker did from begin to end, in seconds since the run began. Two events of a row are
+ * apart, or one lies inside the other. */
 struct lesson_event {
     double begin, end;
     int row; /* of the worker */
-    enum lesson_event_kind kind;
+    enum timeline_kind kind;
     size_t index; /* of the (first) task or chunk; of a copy: bytes */
     size_t tasks; /* how many, from index on, or in the chunk; of others 0 */
 };
@@ -246,8 +237,8 @@ struct lesson_timeline {
     size_t count;
     const struct lesson_event *events; /* in the order of row, begin */
     size_t lost;                       /* events for which a buffer had no room */
-    bool whole; /* the tasks were too small to be recorded one by one: each row has one LESSON_TASK,
-                   or, in mode gil, none; then it computes while it holds the GIL */
+    bool whole;  /* the tasks were too small to be recorded one by one: each row has one
+                    TIMELINE_TASK,  or, in mode gil, none; then it computes while it holds the GIL */
     double cost; /* recorded wall / wall - 1: the median of the pairs */
 };
 

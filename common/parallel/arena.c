@@ -1,4 +1,16 @@
-#include "common/parallel/internal.h"
+/* arena.c - the shared memory of a program and its workers.
+ *
+ * It is a sparse memfd of up to 1 TiB. Its parts are extents, in order of address: cold
+ * ones have no memory behind them, warm ones have been used and keep their pages for the next
+ * allocation, so that a map that is repeated does not pay for fresh pages each time.
+ *
+ * An extent that was published may be open in other programs. Each of them holds a lock on it, of
+ * an open file description of its own; while there is one, an extent that has been freed is lent:
+ * kept aside, and asked about again at every later allocation and release.
+ *
+ * Where the address space is limited (ulimit -v) the arena takes half of what is left of it: who
+ * maps the rest, as threads do for their stacks and OpenBLAS for its buffers, must find some. */
+#include "common/parallel/arena.h"
 #include "common/parallel/resources.h"
 #include "common/parallel/shared_memory.h"
 #include <fcntl.h>
@@ -10,16 +22,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* The arena is a sparse memfd of up to 1 TiB. Its parts are extents, in order of address: cold
- * ones have no memory behind them, warm ones have been used and keep their pages for the next
- * allocation, so that a map that is repeated does not pay for fresh pages each time.
- *
- * An extent that was published may be open in other programs. Each of them holds a lock on it, of
- * an open file description of its own; while there is one, an extent that has been freed is lent:
- * kept aside, and asked about again at every later allocation and release.
- *
- * Where the address space is limited (ulimit -v) the arena takes half of what is left of it: who
- * maps the rest, as threads do for their stacks and OpenBLAS for its buffers, must find some. */
 #define LARGEST_ARENA  ((size_t)1 << 40)
 #define SMALLEST_ARENA ((size_t)1 << 26)
 #define MOST_WARM      ((size_t)1 << 28)

@@ -1,3 +1,5 @@
+/* blas.c - the BLAS that is loaded, recognised by functions that only one of them has: all are
+ * asked for as weak symbols or by name, so that the program runs with any. */
 #include "common/parallel/blas.h"
 #include <dlfcn.h>
 #include <limits.h>

@@ -1,7 +1,7 @@
+/* callback.c - the thread that calls the program's callbacks. They have a thread of their own, so
+ * that one that waits for the pool does not keep the manager from mending it. It is started with
+ * the first work that has a callback. */
 #include "common/parallel/internal.h"
-
-/* Callbacks have a thread of their own, so that one that waits for the pool does not keep the
- * manager from mending it. */
 
 static struct pool_result *next_due(struct pool *pool)
 {
@@ -63,11 +63,21 @@ int callback_thread_start(struct pool *pool, struct error *error)
     return 0;
 }
 
-void callback_due(struct pool_result *result)
+bool in_callback(const struct pool *pool)
 {
-    struct pool *pool = result->pool;
-    result->next_callback = NULL;
-    *pool->last_callback = result;
-    pool->last_callback = &result->next_callback;
+    return pool->callback_thread_runs && pthread_equal(pthread_self(), pool->callback_thread);
+}
+
+void end_callback_thread(struct pool *pool)
+{
+    if (!pool->callback_thread_runs)
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    pool->callbacks_end = true;
     pthread_cond_signal(&pool->callback_condition);
+    pthread_mutex_unlock(&pool->mutex);
+    if (in_callback(pool))
+        pthread_detach(pool->callback_thread); /* the pool's memory stays until it ends */
+    else
+        pthread_join(pool->callback_thread, NULL);
 }

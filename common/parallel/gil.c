@@ -1,3 +1,6 @@
+/* gil.c - Python's lock: who holds it gives it back when another thread has waited for an interval
+ * and asks; and then waits until one has taken it, or the holder would nearly always be first
+ * again. */
 #include "common/parallel/gil.h"
 #include "common/parallel/timeline.h"
 #include <stdlib.h>

@@ -1,4 +1,14 @@
-#include "common/parallel/internal.h"
+/* helper.c - the helper is a process with one thread and little memory that does nothing but fork,
+ * so that forking is cheap and safe however many threads the program itself has by then. The two
+ * talk over sockets that keep messages apart and in order (SOCK_SEQPACKET), one for the program and
+ * one more for each pool, so that pools need not know of each other. If the program ends, the
+ * helper kills what it has forked and ends too; it learns that from the first socket's hang-up, and
+ * from a pidfd, because a copy that the program made of itself (fork) may keep the socket open. If
+ * the helper dies, the kernel kills the workers (PR_SET_PDEATHSIG), and the program sees the
+ * hang-up.
+ */
+#include "common/parallel/helper.h"
+#include "common/parallel/arena.h"
 #include "common/parallel/resources.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -13,15 +23,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* The helper is a process with one thread and little memory that does nothing but fork, so that
- * forking is cheap and safe however many threads the program itself has by then. The two talk
- * over sockets that keep messages apart and in order (SOCK_SEQPACKET), one for the program and one
- * more for each pool, so that pools need not know of each other. If the program ends, the helper
- * kills what it has forked and ends too; it learns that from the first socket's hang-up, and from a
- * pidfd, because a copy that the program made of itself (fork) may keep the socket open. If the
- * helper dies, the kernel kills the workers (PR_SET_PDEATHSIG), and the program sees the hang-up.
- */
 
 enum request_kind { REQUEST_FORK, REQUEST_SPAWN, REQUEST_SIGNAL, REQUEST_CONNECT };
 
@@ -71,7 +72,8 @@ static void close_from_to(int first, int last)
         close(fd);
 }
 
-void close_other_descriptors(int keep1, int keep2, bool arenas)
+/* Closes every descriptor from 3 on but these; arenas: and but theirs. */
+static void close_other_descriptors(int keep1, int keep2, bool arenas)
 {
     int keep[2 + MOST_ARENAS] = {keep1, keep2}, count = 2, arena_count, from = 3;
     const struct arena_place *places = arena_places(&arena_count);

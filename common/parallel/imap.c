@@ -1,8 +1,8 @@
+/* imap.c - iterators. One is a window of jobs of one chunk each: when the results of one have all
+ * been asked for, the source is asked for another chunk. So the source may be endless, and memory
+ * is bounded. */
 #include "common/parallel/internal.h"
 #include <stdlib.h>
-
-/* An iterator is a window of jobs of one chunk each: when the results of one have all been asked
- * for, the source is asked for another chunk. */
 
 struct entry {
     struct pool_result *result;
@@ -19,14 +19,13 @@ struct pool_iterator {
     bool ordered;
     struct entry *entries; /* [buffersize]; a ring if ordered, else in any order */
     size_t head, count;
-    struct entry *current;      /* whose results are being answered, or NULL */
-    char *arguments;            /* of one chunk */
-    size_t taken;               /* from the source */
-    bool exhausted;             /* nothing more will be taken */
-    bool ended;                 /* with its pool: what is left in the window is not asked for */
-    struct error end;           /* why the iteration ends early; code 0: it does not */
-    _Atomic pthread_t thread;   /* that has used it last */
-    struct pool_iterator *next; /* in the pool's list, until it is exhausted */
+    struct entry *current;     /* whose results are being answered, or NULL */
+    char *arguments;           /* of one chunk */
+    size_t taken;              /* from the source */
+    bool exhausted;            /* nothing more will be taken */
+    bool ended;                /* with its pool: what is left in the window is not asked for */
+    struct error end;          /* why the iteration ends early; code 0: it does not */
+    struct open_iterator open; /* in the pool's list, until it is exhausted */
 };
 
 int pool_from_array(void *context, void *argument)
@@ -44,15 +43,6 @@ static struct entry *entry_at(const struct pool_iterator *iterator, size_t i)
     return &iterator->entries[(iterator->head + i) % iterator->buffersize];
 }
 
-bool has_unfinished_iterator(const struct pool *pool)
-{
-    for (const struct pool_iterator *iterator = pool->iterators; iterator;
-         iterator = iterator->next)
-        if (pthread_equal(atomic_load(&iterator->thread), pthread_self()))
-            return true;
-    return false;
-}
-
 static int enter_pool(struct pool_iterator *iterator, struct error *error)
 {
     struct pool *pool = iterator->pool;
@@ -60,8 +50,8 @@ static int enter_pool(struct pool_iterator *iterator, struct error *error)
     const int status = check_open(pool, false, error);
     if (status == 0) {
         atomic_fetch_add(&pool->references, 1);
-        iterator->next = pool->iterators;
-        pool->iterators = iterator;
+        iterator->open.next = pool->iterators;
+        pool->iterators = &iterator->open;
     }
     pthread_mutex_unlock(&pool->mutex);
     return status;
@@ -73,11 +63,11 @@ static void leave_pool(struct pool_iterator *iterator)
     struct pool *pool = iterator->pool;
     iterator->exhausted = true;
     pthread_mutex_lock(&pool->mutex);
-    struct pool_iterator **link = &pool->iterators;
-    while (*link && *link != iterator)
+    struct open_iterator **link = &pool->iterators;
+    while (*link && *link != &iterator->open)
         link = &(*link)->next;
     if (*link)
-        *link = iterator->next;
+        *link = iterator->open.next;
     if (pool->closed && !atomic_load(&pool->ended))
         manager_kick(pool);
     pthread_mutex_unlock(&pool->mutex);
@@ -201,7 +191,7 @@ int pool_iterator_next(struct pool_iterator *iterator, void *result, size_t *ind
     if (!index)
         index = &ignored;
     *index = SIZE_MAX;
-    iterator->thread = pthread_self();
+    atomic_store(&iterator->open.thread, pthread_self());
     if (iterator->current && iterator->current->position == iterator->current->count)
         drop_current(iterator);
     fill_window(iterator);
@@ -262,7 +252,7 @@ static struct pool_iterator *create(struct pool_iterator options, struct error *
         return NULL;
     }
     *iterator = options;
-    iterator->thread = pthread_self();
+    atomic_store(&iterator->open.thread, pthread_self());
     if (enter_pool(iterator, error) == 0) {
         fill_window(iterator);
         return iterator;

@@ -1,3 +1,11 @@
+/* job.c - a piece of work as the workers read it: checked, then described in one allocation.
+ *
+ * Its description and its chunks come first, then copies of all columns, offsets and results that
+ * do not live in shared memory, then its slots. What several workers write lies on cache lines of
+ * its own; a job of one chunk is for one worker, and as close together as can be. Small jobs may be
+ * many, and one page of the arena each would make its list of extents long: they are cut from
+ * slabs, and kept for the next ones until the pool is freed. A job that is off the board is freed
+ * when no worker looks at it. */
 #include "common/parallel/internal.h"
 #include "common/parallel/shared_memory.h"
 #include <stdlib.h>
@@ -41,13 +49,6 @@ static struct pool_column results_as_column(const struct pool_results *results)
         .data = results->data, .size = results->size, .offsets = results->offsets};
 }
 
-int check_task_function(pool_function *function, struct error *error)
-{
-    if (!function)
-        return error_set(error, ERROR_INVALID, "the task function is NULL");
-    return check_registered(function, "the task function", error);
-}
-
 int work_check(const struct work *work, struct error *error)
 {
     size_t bytes;
@@ -86,8 +87,7 @@ int work_check(const struct work *work, struct error *error)
 
 /* ---- Memory for jobs ------------------------------------------------------------------------ */
 
-/* Small jobs may be many, and one page of the arena each would make its list of extents long. They
- * are cut from slabs, and kept for the next ones until the pool is freed. With the mutex held. */
+/* With the mutex held. */
 static int add_slab(struct pool *pool, struct error *error)
 {
     char **slabs = realloc(pool->slabs, (pool->slab_count + 1) * sizeof *slabs);
@@ -166,11 +166,8 @@ void job_retire(struct pool *pool, struct job *job)
         free_retired_jobs(pool);
 }
 
-/* ---- The plan: one allocation holds the job ------------------------------------------------- */
+/* ---- The plan ------------------------------------------------------------------------------- */
 
-/* Its description and its chunks, then copies of all columns, offsets and results that do not live
- * in shared memory, then its slots. What several workers write lies on cache lines of its own; a
- * job of one chunk is for one worker, and as close together as can be. */
 struct part { /* something that the workers must see */
     const void *data;
     size_t bytes, times, at; /* `times` copies of so many bytes */
@@ -309,111 +306,4 @@ struct job *job_build(struct pool *pool, const struct work *work, uint64_t *copi
     job->results.data = part_address(&plan.columns[work->column_count], memory);
     job->results.offsets = copy_in(&plan.places[work->column_count], memory, copied);
     return job;
-}
-
-/* ---- What came of it ------------------------------------------------------------------------ */
-
-size_t chunk_first(const struct job *job, size_t i)
-{
-    return i * job->chunksize;
-}
-
-size_t chunk_tasks(const struct job *job, size_t i)
-{
-    const size_t after = job->tasks - i * job->chunksize;
-    return after < job->chunksize ? after : job->chunksize;
-}
-
-bool job_is_done(const struct job *job, _Atomic size_t *position)
-{
-    if (atomic_load(&job->finished) == job->chunk_count)
-        return true;
-    if (!atomic_load(&job->uncertain))
-        return false;
-    size_t i = atomic_load_explicit(position, memory_order_relaxed);
-    while (i < job->chunk_count &&
-           atomic_load_explicit(&job->chunks[i].owner, memory_order_acquire) &
-               (CHUNK_DONE | CHUNK_GIVEN_UP))
-        i++;
-    atomic_store_explicit(position, i, memory_order_relaxed);
-    return i == job->chunk_count;
-}
-
-/* The results of the tasks first .. end-1, and not a byte outside them: offsets need not begin
- * at 0, and what lies before belongs to nobody. */
-static uint64_t copy_results(const struct job *job, const struct pool_results *results,
-                             size_t first, size_t end)
-{
-    const size_t from = results->offsets ? results->offsets[first] : first * results->size;
-    const size_t to = results->offsets ? results->offsets[end] : end * results->size;
-    if (to > from)
-        memcpy((char *)results->data + from, (char *)job->results.data + from, to - from);
-    return to - from;
-}
-
-uint64_t job_copy_results(const struct job *job, const struct pool_results *results)
-{
-    uint64_t copied = 0;
-    size_t whole = 0; /* chunks in a row that were completed: they are copied in one piece */
-    if (!results->data || results->data == job->results.data)
-        return 0;
-    if (!atomic_load(&job->incomplete))
-        return copy_results(job, results, 0, job->tasks);
-    for (size_t i = 0; i < job->chunk_count; i++) {
-        const size_t first = chunk_first(job, i);
-        const size_t completed = atomic_load(&job->chunks[i].completed);
-        if (completed == chunk_tasks(job, i)) {
-            whole++;
-            continue;
-        }
-        copied += copy_results(job, results, chunk_first(job, i - whole), first + completed);
-        whole = 0;
-    }
-    if (whole > 0)
-        copied +=
-            copy_results(job, results, chunk_first(job, job->chunk_count - whole), job->tasks);
-    return copied;
-}
-
-enum pool_task_state job_task_state(const struct job *job, size_t task)
-{
-    const size_t i = task / job->chunksize, within = task - chunk_first(job, i);
-    const size_t completed = atomic_load(&job->chunks[i].completed);
-    const uint32_t owner = atomic_load(&job->chunks[i].owner);
-    const bool given_up = !(owner & CHUNK_DONE);
-    if (within < completed)
-        return POOL_TASK_DONE;
-    if (given_up && (owner & ~CHUNK_GIVEN_UP) == POOL_TASK_CANCELLED)
-        return POOL_TASK_CANCELLED;
-    if (within > completed)
-        return POOL_TASK_NOT_RUN;
-    return given_up ? (enum pool_task_state)(owner & ~CHUNK_GIVEN_UP) : POOL_TASK_FAILED;
-}
-
-const char *job_error_message(const struct job *job, size_t index)
-{
-    for (int w = 0; w < job->slot_count; w++) {
-        const uint32_t current = atomic_load(&job->slots[w].current);
-        if (current && job->slots[w].errors[current - 1].index == index)
-            return job->slots[w].errors[current - 1].message;
-    }
-    return "it failed"; /* an older error of a chunk that was run again has kept its place */
-}
-
-uint64_t job_busy(const struct job *job)
-{
-    uint64_t busy = 0;
-    for (int w = 0; w < job->slot_count; w++)
-        busy += atomic_load(&job->slots[w].busy_ns);
-    return busy;
-}
-
-double job_busiest(const struct job *job)
-{
-    uint64_t busiest = 0;
-    for (int w = 0; w < job->slot_count; w++) {
-        const uint64_t busy = atomic_load(&job->slots[w].busy_ns);
-        busiest = busy > busiest ? busy : busiest;
-    }
-    return 1e-9 * (double)busiest;
 }

@@ -1,3 +1,8 @@
+/* manager.c - the pool's own thread: deaths, replacements, time limits, the end.
+ *
+ * It sleeps in poll until the helper reports something, a worker has news while somebody wants to
+ * know them, a time limit may be over, or a thread of the program kicks it. It holds the pool's
+ * mutex whenever it is awake, and never waits for anybody. */
 #include "common/parallel/internal.h"
 #include "common/parallel/resources.h"
 #include <linux/sockios.h>
@@ -9,18 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The manager sleeps in poll until the helper reports something, a worker has news while somebody
- * wants to know them, a time limit may be over, or a thread of the program kicks it. It holds the
- * pool's mutex whenever it is awake, and never waits for anybody. */
-
 #define START_AGAIN 0.1 /* seconds after a replacement could not be started */
-
-void manager_kick(const struct pool *pool)
-{
-    const uint64_t one = 1;
-    while (write(pool->event_fd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
-}
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
@@ -407,16 +401,6 @@ static void *manage(void *argument)
     announce(pool);
     pthread_mutex_unlock(&pool->mutex);
     return NULL;
-}
-
-int thread_start(pthread_t *thread, void *(*function)(void *), void *argument)
-{
-    sigset_t all, before;
-    sigfillset(&all); /* the program's handlers run in the program's threads */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failed = pthread_create(thread, NULL, function, argument);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failed;
 }
 
 int manager_start(struct pool *pool, struct error *error)

@@ -1,3 +1,6 @@
+/* resources.c - what this process may use: memory, processors and CPU time, as the kernel's files
+ * and limits say it. The least of all limits counts: of the machine, and of each control group from
+ * the process's own up to the root. What cannot be read does not limit. */
 #include "common/parallel/resources.h"
 #include <math.h>
 #include <omp.h>

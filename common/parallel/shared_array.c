@@ -1,5 +1,10 @@
+/* shared_array.c - arrays in shared memory, and names under which other programs find them.
+ *
+ * A name is a small file in /dev/shm that describes an array. The data stay where they are: who
+ * opens the name maps the creator's memory through /proc, and holds a lock on it for as long as it
+ * does, which the creator asks about before it uses the memory again (arena.c). */
 #include "common/parallel/shared_array.h"
-#include "common/parallel/internal.h"
+#include "common/parallel/arena.h"
 #include "common/parallel/shared_memory.h"
 #include <fcntl.h>
 #include <limits.h>

@@ -1,5 +1,13 @@
+/* timeline.c - recordings (timeline.h): rows of events in shared memory, each written by one thread
+ * or worker.
+ *
+ * A thread finds its row once for each recording, by one compare-and-swap, and remembers it; from
+ * then on an event is a store and a counter. The counter is stored after the event, so a worker
+ * that dies leaves whole events only. */
 #include "common/parallel/timeline.h"
-#include "common/parallel/internal.h"
+#include "common/parallel/arena.h"
+#include "common/parallel/base.h"
+#include "common/parallel/board.h"
 #include <omp.h>
 #include <pthread.h>
 #include <unistd.h>

@@ -25,12 +25,12 @@
 #include <sys/types.h>
 
 enum timeline_kind {
-    TIMELINE_TASK,
-    TIMELINE_CHUNK,
-    TIMELINE_COPY_IN,
-    TIMELINE_COPY_OUT,
-    TIMELINE_GIL_WAIT,
-    TIMELINE_GIL_HELD,
+    TIMELINE_TASK,     /* computed a task, or several in one go */
+    TIMELINE_CHUNK,    /* of a pool: had a chunk of tasks; its tasks lie inside */
+    TIMELINE_COPY_IN,  /* arguments were copied to the workers: the parent's row */
+    TIMELINE_COPY_OUT, /* results were copied back: the parent's row */
+    TIMELINE_GIL_WAIT, /* waited for the GIL, perhaps in the midst of a task */
+    TIMELINE_GIL_HELD, /* held it; in pieces that end where a task ends */
     TIMELINE_KINDS
 };
 

@@ -1,3 +1,5 @@
+/* watch.c - what each worker has done of a map, for somebody who looks on while he waits. The words
+ * in the chunks say it already, so workers do nothing for it. */
 #include "common/parallel/internal.h"
 #include <math.h>
 #include <stdlib.h>

@@ -1,8 +1,17 @@
+/* worker.c - what a worker process does.
+ *
+ * Its first thread only waits for the life line to hang up, and then ends the process: so no worker
+ * outlives its program, whatever a task is at. Tasks run in a second thread. That looks at every
+ * job on the board, claims chunks (one compare-and-swap each), runs them (task.c), and marks them
+ * done with one store; where nothing is left it looks again for a moment, if a core is idle, and
+ * then sleeps on the bell. Nobody hands out work, and nothing here waits for the program or for
+ * another worker. */
+#include "common/parallel/worker.h"
+#include "common/parallel/base.h"
 #include "common/parallel/blas.h"
-#include "common/parallel/internal.h"
+#include "common/parallel/registry.h"
 #include "common/parallel/resources.h"
-#include <fcntl.h>
-#include <inttypes.h>
+#include "common/parallel/task.h"
 #include <limits.h>
 #include <linux/futex.h>
 #include <math.h>
@@ -12,23 +21,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio_ext.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define TASK_STACK  ((size_t)16 << 20)
-#define LONGEST_RUN 16               /* chunks: two pairs of cache lines */
-#define LIGHT       ((uint64_t)2000) /* ns: tasks that are shorter are recorded several in one go */
-#define MOST_IN_ONE ((uint32_t)1 << 20)
-
-/* What a worker records of its tasks (timeline.h). */
-struct recorder {
-    struct timeline_row *row; /* NULL: nothing */
-    uint64_t begin, last;     /* of the chunk, of what was recorded last */
-    uint32_t tasks;           /* since then */
-    uint32_t every;           /* so many tasks make an event */
-};
+#define LONGEST_RUN 16 /* chunks: two pairs of cache lines */
 
 struct worker {
     struct worker_start start;
@@ -52,214 +49,7 @@ bool is_worker(void)
     return worker_pid == getpid();
 }
 
-long futex(_Atomic uint32_t *word, int operation, uint32_t value, double timeout)
-{
-    struct timespec time = {0};
-    if (timeout < 1e9) { /* thirty years are as good as for ever */
-        time.tv_sec = (time_t)timeout;
-        time.tv_nsec = (long)((timeout - (double)time.tv_sec) * 1e9);
-    }
-    return syscall(SYS_futex, word, operation, value, timeout < 1e9 ? &time : NULL, NULL, 0);
-}
-
-uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-double now(void)
-{
-    return 1e-9 * (double)now_ns();
-}
-
-/* ---- Registered functions ------------------------------------------------------------------ */
-
-static struct pool_registered *registered_functions;
-
-void pool_register(struct pool_registered *registered, const char *name, pool_function *function)
-{
-    *registered =
-        (struct pool_registered){.name = name, .function = function, .next = registered_functions};
-    registered_functions = registered;
-}
-
-pool_function *pool_find(const char *name)
-{
-    for (const struct pool_registered *r = registered_functions; r; r = r->next)
-        if (strcmp(r->name, name) == 0)
-            return r->function;
-    return NULL;
-}
-
-const char *pool_name(pool_function *function)
-{
-    for (const struct pool_registered *r = registered_functions; r; r = r->next)
-        if (r->function == function)
-            return r->name;
-    return NULL;
-}
-
-int check_registered(pool_function *function, const char *what, struct error *error)
-{
-    const char *name = pool_name(function);
-    if (!name)
-        return error_set(error, ERROR_UNREGISTERED,
-                         "%s was not registered with POOL_TASK: no other process could find it by "
-                         "name",
-                         what);
-    if (strlen(name) >= NAME_LENGTH)
-        return error_set(error, ERROR_INVALID, "%s: the name %.40s... is too long", what, name);
-    if (pool_find(name) != function) /* static functions of two files, for example */
-        return error_set(error, ERROR_INVALID, "%s: two functions are registered as %s", what,
-                         name);
-    return 0;
-}
-
-/* ---- Running tasks ------------------------------------------------------------------------- */
-
-size_t pool_task_index(const struct pool_task *task)
-{
-    return task->index;
-}
-
-int pool_task_fail(struct pool_task *task, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    error_format(task->message, sizeof task->message, format, arguments);
-    va_end(arguments);
-    return -1;
-}
-
-bool pool_task_overdue(const struct pool_task *task)
-{
-    return task->slot &&
-           atomic_load_explicit(&task->slot->overdue, memory_order_relaxed) == task->started;
-}
-
-static void note_error(struct job_slot *slot, const struct pool_task *task)
-{
-    const uint32_t current = atomic_load_explicit(&slot->current, memory_order_relaxed);
-    if (current != 0 && slot->errors[current - 1].index <= task->index)
-        return;
-    const uint32_t other = current == 1 ? 2 : 1;
-    slot->errors[other - 1].index = task->index;
-    memcpy(slot->errors[other - 1].message, task->message, sizeof task->message);
-    atomic_store_explicit(&slot->current, other, memory_order_release);
-}
-
-static const void *element(const struct pool_column *column, size_t i)
-{
-    const char *data = column->data;
-    if (column->constant)
-        return data;
-    if (column->indices)
-        return data + (size_t)column->indices[i] * column->size;
-    return data + (column->offsets ? column->offsets[i] : i * column->size);
-}
-
-/* Is this a process that a task has made by fork? It is not to go on as a second worker. */
-static volatile bool is_copy;
-
-static void note_copy(void)
-{
-    is_copy = true;
-}
-
-/* The parent looks at the clock of a task that has a limit. */
-static void start_clock(struct worker *worker, struct pool_task *task)
-{
-    task->slot = worker->slot;
-    task->started = now_ns();
-    atomic_store_explicit(&worker->slot->started, task->started, memory_order_release);
-}
-
-static void record_tasks(struct recorder *recorder, size_t last_index)
-{
-    const uint64_t time = now_ns(), took = time - recorder->last;
-    timeline_add(recorder->row, TIMELINE_TASK, recorder->last, time,
-                 last_index + 1 - recorder->tasks, recorder->tasks);
-    if (took < LIGHT && recorder->every < MOST_IN_ONE)
-        recorder->every *= 2;
-    else if (took > 8 * LIGHT && recorder->every > 1)
-        recorder->every /= 2;
-    recorder->last = time;
-    recorder->tasks = 0;
-}
-
-/* Only now that the chunk is this worker's: one that comes too late for a job must not touch its
- * recording, which may be over, or freed. */
-static void record_chunk_begin(struct worker *worker, const struct job *job)
-{
-    struct recorder *recorder = &worker->recorder;
-    if (job->timeline && !recorder->row)
-        recorder->row = timeline_worker_row(job->timeline, worker->start.slot, worker->slot);
-    if (recorder->row)
-        recorder->begin = recorder->last = now_ns();
-    recorder->tasks = 0;
-}
-
-static void record_task(struct recorder *recorder, size_t index)
-{
-    if (recorder->row && ++recorder->tasks >= recorder->every)
-        record_tasks(recorder, index);
-}
-
-static void record_chunk_end(struct recorder *recorder, size_t last_index, size_t chunk,
-                             size_t tasks)
-{
-    if (!recorder->row)
-        return;
-    if (recorder->tasks > 0)
-        record_tasks(recorder, last_index);
-    timeline_add(recorder->row, TIMELINE_CHUNK, recorder->begin, recorder->last, chunk, tasks);
-}
-
-/* The tasks of one chunk, until one fails: as in Python that ends its chunk. A worker that died
- * may have done some of them; the chunk goes on where it ended. */
-static void run_chunk(struct worker *worker, struct job *job, struct job_slot *slot,
-                      pool_function *function, size_t chunk)
-{
-    _Atomic uint32_t *completed = &job->chunks[chunk].completed;
-    const size_t first = chunk_first(job, chunk), end = first + chunk_tasks(job, chunk);
-    const bool time_limits = worker->board->time_limits;
-    const void *arguments[POOL_MAX_COLUMNS];
-    struct pool_task task; /* its message is long, and nearly never used */
-    task.index = 0;
-    task.slot = NULL;
-    task.own = worker->slot;
-    task.message[0] = '\0';
-
-    record_chunk_begin(worker, job);
-    for (size_t i = first + atomic_load_explicit(completed, memory_order_relaxed); i < end; i++) {
-        for (size_t c = 0; c < job->column_count; c++)
-            arguments[c] = element(&job->columns[c], i);
-        char *result = job->results.data;
-        if (result)
-            result += job->results.offsets ? job->results.offsets[i] : i * job->results.size;
-        task.index = job->first_index + i;
-        if (time_limits)
-            start_clock(worker, &task);
-        const int failed = function(arguments, result, &task);
-        if (is_copy)
-            _exit(0); /* the task has forked, and returned twice */
-        if (time_limits)
-            atomic_store_explicit(&worker->slot->started, 0, memory_order_release);
-        record_task(&worker->recorder, task.index);
-        if (failed) {
-            if (task.message[0] == '\0')
-                snprintf(task.message, sizeof task.message, "returned %d", failed);
-            note_error(slot, &task);
-            atomic_store_explicit(&job->incomplete, 1, memory_order_relaxed);
-            break;
-        }
-        task.message[0] = '\0'; /* it may have thought better of failing */
-        atomic_store_explicit(completed, (uint32_t)(i + 1 - first), memory_order_release);
-    }
-    record_chunk_end(&worker->recorder, task.index, chunk, end - first);
-}
+/* ---- Claiming chunks ------------------------------------------------------------------------ */
 
 /* Chunks that a worker is to try next. */
 struct run {
@@ -313,18 +103,7 @@ static bool claim(struct job *job, uint32_t id, struct run *run, size_t *claimed
     return false;
 }
 
-/* One writer, so that loading and storing is enough. */
-static void add(_Atomic uint64_t *counter, uint64_t value)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + value,
-                          memory_order_relaxed);
-}
-
-void pool_task_add_cpu(struct pool_task *task, double seconds)
-{
-    if (task->own)
-        add(&task->own->outside_ns, (uint64_t)(1e9 * seconds));
-}
+/* ---- Working on a job ----------------------------------------------------------------------- */
 
 /* Wakes threads of the parent that sleep. The fence orders what was stored before against their
  * flags: either they see our result before they sleep, or we see that they sleep. */
@@ -336,26 +115,26 @@ static void tell_parent(struct worker *worker)
     if (atomic_load(&board->listeners) > 0) {
         atomic_fetch_add(&board->news, 1);
         futex(&board->news, FUTEX_WAKE, INT_MAX, INFINITY);
-        add(&worker->slot->wakeups, 1);
+        counter_add(&worker->slot->wakeups, 1);
     }
     if (atomic_load(&board->manager_listens) && atomic_exchange(&board->manager_listens, 0)) {
         while (write(worker->start.event_fd, &one, sizeof one) < 0 && errno == EINTR)
             ;
-        add(&worker->slot->wakeups, 1);
+        counter_add(&worker->slot->wakeups, 1);
     }
 }
 
 /* Claims and runs the chunks of a run. Returns how many. */
-static size_t do_run(struct worker *worker, struct job *job, struct job_slot *slot,
-                     pool_function *function, struct run run)
+static size_t do_run(struct worker *worker, struct job *job, pool_function *function,
+                     struct run run)
 {
     const uint32_t id = worker->start.id;
     size_t chunk, done = 0;
     while (claim(job, id, &run, &chunk)) {
-        run_chunk(worker, job, slot, function, chunk);
+        run_chunk(worker->board, worker->start.slot, job, function, chunk, &worker->recorder);
         if (__fpending(stdout) > 0) /* what a task printed is not lost with its worker */
             fflush(stdout);
-        add(&worker->slot->chunks_done, 1);
+        counter_add(&worker->slot->chunks_done, 1);
         done++;
         atomic_store_explicit(&job->chunks[chunk].owner, id | CHUNK_DONE, memory_order_release);
     }
@@ -397,11 +176,11 @@ static size_t work_on(struct worker *worker, struct job *job)
                 break;
             run = run_of(job, other++);
         }
-        more = do_run(worker, job, slot, function, run);
+        more = do_run(worker, job, function, run);
         if (more == 0)
             continue;
         const uint64_t time = now_ns();
-        add(&slot->busy_ns, time - last);
+        counter_add(&slot->busy_ns, time - last);
         last = time;
         done += more;
         worker->chunks_done += (long)more;
@@ -445,6 +224,8 @@ static bool look_for_work(struct worker *worker)
     }
     return worked;
 }
+
+/* ---- Waiting for work ----------------------------------------------------------------------- */
 
 /* Where a core is idle a worker looks for work for a moment before it sleeps. Its place among the
  * spinning ones carries its id. The parent clears it when it counts on this worker for a job, or
@@ -491,6 +272,8 @@ static void rest(struct worker *worker, uint32_t heard)
     atomic_store(&worker->slot->parked, 0);
 }
 
+/* ---- The process ---------------------------------------------------------------------------- */
+
 static int initialize(struct worker *worker)
 {
     struct board *board = worker->board;
@@ -500,10 +283,10 @@ static int initialize(struct worker *worker)
         return 0;
     pool_function *initializer = pool_find(board->initializer);
     const int failed = (initializer ? initializer : not_found)(arguments, NULL, &task);
-    if (failed && task.message[0] == '\0')
-        snprintf(task.message, sizeof task.message, "returned %d", failed);
-    if (failed)
-        memcpy(worker->slot->message, task.message, sizeof task.message);
+    if (!failed)
+        return 0;
+    name_failure(&task, failed);
+    memcpy(worker->slot->message, task.message, sizeof task.message);
     return failed;
 }
 
@@ -578,16 +361,13 @@ _Noreturn void worker_main(const struct worker_start *start)
 
     levels = start->board->nesting;
     worker_pid = getpid();
-    is_copy = false; /* it may descend from a worker */
-    forget_program();
     timeline_forget();
     snprintf(name, sizeof name, "worker-%d", start->slot);
     prctl(PR_SET_NAME, name);
     if (start->board->time_limits)
         sigaction(SIGUSR1, &soft_limit, NULL);
     if (pthread_attr_init(&attributes) != 0 ||
-        pthread_attr_setstacksize(&attributes, TASK_STACK) != 0 ||
-        pthread_atfork(NULL, NULL, note_copy) != 0 ||
+        pthread_attr_setstacksize(&attributes, TASK_STACK) != 0 || notice_copies() != 0 ||
         pthread_create(&thread, &attributes, task_thread, &worker) != 0)
         _exit(1);
     sigemptyset(&usr1);
@@ -598,55 +378,4 @@ _Noreturn void worker_main(const struct worker_start *start)
     while (!(life.revents & (POLLHUP | POLLERR | POLLNVAL)))
         poll(&life, 1, -1);
     _exit(0);
-}
-
-/* ---- A fresh copy of the program ----------------------------------------------------------- */
-
-/* All its descriptors stay open in the new program. */
-int worker_start_to_environment(const struct worker_start *start)
-{
-    int count;
-    const struct arena_place *places = arena_places(&count);
-    char text[64 * (2 + MOST_ARENAS)];
-    int used = snprintf(text, sizeof text, "%d %d %p %d %u", start->life_fd, start->event_fd,
-                        (void *)start->board, start->slot, start->id);
-    fcntl(start->life_fd, F_SETFD, 0);
-    fcntl(start->event_fd, F_SETFD, 0);
-    for (int i = 0; i < count; i++) {
-        used += snprintf(text + used, sizeof text - (size_t)used, " %d %p %zu", places[i].fd,
-                         places[i].base, places[i].size);
-        fcntl(places[i].fd, F_SETFD, 0);
-    }
-    return setenv(WORKER_ENVIRONMENT, text, 1);
-}
-
-static bool attach_arenas(const char *text)
-{
-    struct arena_place place;
-    int used;
-    while (sscanf(text, "%d %p %zu%n", &place.fd, &place.base, &place.size, &used) == 3) {
-        if (arena_attach(&place) != 0)
-            return false;
-        fcntl(place.fd, F_SETFD, FD_CLOEXEC);
-        text += used;
-    }
-    return *text == '\0' && arena_place()->fd >= 0;
-}
-
-bool worker_start_from_environment(struct worker_start *start)
-{
-    void *board;
-    int used;
-    const char *text = getenv(WORKER_ENVIRONMENT);
-    if (!text)
-        return false;
-    if (sscanf(text, "%d %d %p %d %" SCNu32 "%n", &start->life_fd, &start->event_fd, &board,
-               &start->slot, &start->id, &used) != 5 ||
-        !attach_arenas(text + used))
-        _exit(127);
-    start->board = board;
-    fcntl(start->life_fd, F_SETFD, FD_CLOEXEC);
-    fcntl(start->event_fd, F_SETFD, FD_CLOEXEC);
-    unsetenv(WORKER_ENVIRONMENT); /* a program that a task starts is not a worker */
-    return true;
 }

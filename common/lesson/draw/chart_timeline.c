@@ -16,33 +16,34 @@ static const struct {
     const char *name;
     enum chart_style style;
     enum chart_colour colour;
-} looks[LESSON_EVENT_KINDS] = {
-    [LESSON_TASK] = {"task", CHART_BOX, COLOUR_COMPUTE},
-    [LESSON_CHUNK] = {"chunk", CHART_FRAME, COLOUR_CHUNK},
-    [LESSON_COPY_IN] = {"copy in", CHART_BOX, COLOUR_SEND},
-    [LESSON_COPY_OUT] = {"copy out", CHART_BOX, COLOUR_RECEIVE},
-    [LESSON_GIL_WAIT] = {"GIL wait", CHART_HANGING, COLOUR_GIL_WAIT},
-    [LESSON_GIL_HELD] = {"GIL held", CHART_FRAME, COLOUR_HELD},
+} looks[TIMELINE_KINDS] = {
+    [TIMELINE_TASK] = {"task", CHART_BOX, COLOUR_COMPUTE},
+    [TIMELINE_CHUNK] = {"chunk", CHART_FRAME, COLOUR_CHUNK},
+    [TIMELINE_COPY_IN] = {"copy in", CHART_BOX, COLOUR_SEND},
+    [TIMELINE_COPY_OUT] = {"copy out", CHART_BOX, COLOUR_RECEIVE},
+    [TIMELINE_GIL_WAIT] = {"GIL wait", CHART_HANGING, COLOUR_GIL_WAIT},
+    [TIMELINE_GIL_HELD] = {"GIL held", CHART_FRAME, COLOUR_HELD},
 };
 
 /* Frames first, so that what lies inside is drawn over them. */
-static const enum lesson_event_kind drawing_order[LESSON_EVENT_KINDS] = {
-    LESSON_CHUNK, LESSON_GIL_HELD, LESSON_GIL_WAIT, LESSON_TASK, LESSON_COPY_IN, LESSON_COPY_OUT};
+static const enum timeline_kind drawing_order[TIMELINE_KINDS] = {
+    TIMELINE_CHUNK, TIMELINE_GIL_HELD, TIMELINE_GIL_WAIT,
+    TIMELINE_TASK,  TIMELINE_COPY_IN,  TIMELINE_COPY_OUT};
 
 /* The timelines of one chart. */
 struct drawing {
     struct lesson *lesson;
     struct chart *chart;
-    struct chart_series *series[LESSON_EVENT_KINDS];
-    double factor, least;              /* to the axis's unit; there, what can just be seen */
-    double first;                      /* row of this timeline */
-    double filled[LESSON_EVENT_KINDS]; /* of each kind's last box, so much of its time */
-    bool small[LESSON_EVENT_KINDS];    /* is it of what is too short to be seen? */
+    struct chart_series *series[TIMELINE_KINDS];
+    double factor, least;          /* to the axis's unit; there, what can just be seen */
+    double first;                  /* row of this timeline */
+    double filled[TIMELINE_KINDS]; /* of each kind's last box, so much of its time */
+    bool small[TIMELINE_KINDS];    /* is it of what is too short to be seen? */
 };
 
 /* Does a box that begins here go into the kind's last one? One that is not full ends now and then,
  * for its height is a mean. */
-static bool joins(const struct drawing *drawing, enum lesson_event_kind kind,
+static bool joins(const struct drawing *drawing, enum timeline_kind kind,
                   const struct chart_point *last, double row, double begin)
 {
     const double length = last->high - last->low;
@@ -82,7 +83,7 @@ static void add_task(struct drawing *drawing, const struct lesson_event *task,
     double at = task->begin;
     for (const struct lesson_event *event = task + 1;
          event < end && event->row == task->row && event->begin < task->end; event++) {
-        if (event->kind != LESSON_GIL_WAIT)
+        if (event->kind != TIMELINE_GIL_WAIT)
             continue;
         if (event->begin > at)
             add_box(drawing, task, at, event->begin, shaded);
@@ -96,7 +97,7 @@ static void add_timeline(struct drawing *drawing, const struct lesson_figures *f
 {
     const struct lesson_timeline *timeline = figures->timeline;
     const struct lesson_event *const end = timeline->events + timeline->count;
-    bool shaded[LESSON_EVENT_KINDS] = {false};
+    bool shaded[TIMELINE_KINDS] = {false};
     char name[96];
     drawing->first = (double)drawing->chart->row_count;
     for (int row = 0; row < timeline->rows && row < MOST_TIMELINE_ROWS; row++) {
@@ -106,11 +107,11 @@ static void add_timeline(struct drawing *drawing, const struct lesson_figures *f
     for (const struct lesson_event *event = timeline->events; event < end; event++) {
         if (event->row >= MOST_TIMELINE_ROWS)
             continue;
-        if (event->kind == LESSON_TASK)
-            add_task(drawing, event, end, shaded[LESSON_TASK]);
+        if (event->kind == TIMELINE_TASK)
+            add_task(drawing, event, end, shaded[TIMELINE_TASK]);
         else
             add_box(drawing, event, event->begin, event->end,
-                    event->kind == LESSON_CHUNK && shaded[LESSON_CHUNK]);
+                    event->kind == TIMELINE_CHUNK && shaded[TIMELINE_CHUNK]);
         shaded[event->kind] = !shaded[event->kind];
     }
 }
@@ -119,8 +120,9 @@ static void add_timeline(struct drawing *drawing, const struct lesson_figures *f
  * time. */
 static void show_turns(struct drawing *drawing)
 {
-    const bool turns = drawing->series[LESSON_GIL_WAIT]->count > 0;
-    drawing->series[LESSON_GIL_WAIT]->momentary = drawing->series[LESSON_TASK]->momentary = turns;
+    const bool turns = drawing->series[TIMELINE_GIL_WAIT]->count > 0;
+    drawing->series[TIMELINE_GIL_WAIT]->momentary = drawing->series[TIMELINE_TASK]->momentary =
+        turns;
 }
 
 /* All ways on one scale of time, with the most workers that have a core each. */
@@ -141,8 +143,8 @@ void charts_add_timelines(struct lesson *lesson, const struct measured *measured
     snprintf(x_title, sizeof x_title, "time since the run began, %s", unit);
     drawing.chart =
         chart_of_workload(lesson, measured->name, CHART_ROWS, "who did what when", x_title, NULL);
-    for (int k = 0; k < LESSON_EVENT_KINDS; k++) {
-        const enum lesson_event_kind kind = drawing_order[k];
+    for (int k = 0; k < TIMELINE_KINDS; k++) {
+        const enum timeline_kind kind = drawing_order[k];
         drawing.series[kind] = chart_series(lesson, drawing.chart, looks[kind].name,
                                             looks[kind].style, looks[kind].colour);
     }

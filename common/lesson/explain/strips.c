@@ -55,25 +55,25 @@ static void fill_strip(struct strip *strip, const struct lesson_timeline *timeli
         if (event->row != row)
             continue;
         switch (event->kind) {
-        case LESSON_TASK:
+        case TIMELINE_TASK:
             fill(strip, COMPUTING, event->begin, event->end, 1.0);
             task_end = event->end;
             break;
-        case LESSON_GIL_WAIT:
+        case TIMELINE_GIL_WAIT:
             fill(strip, WAITING, event->begin, event->end, 1.0);
             if (event->begin < task_end)
                 fill(strip, COMPUTING, event->begin, event->end, -1.0);
             break;
-        case LESSON_GIL_HELD:
+        case TIMELINE_GIL_HELD:
             if (timeline->whole)
                 fill(strip, COMPUTING, event->begin, event->end, 1.0);
             break;
-        case LESSON_COPY_IN:
-        case LESSON_COPY_OUT:
+        case TIMELINE_COPY_IN:
+        case TIMELINE_COPY_OUT:
             fill(strip, COPYING, event->begin, event->end, 1.0);
             break;
-        case LESSON_CHUNK:
-        case LESSON_EVENT_KINDS:
+        case TIMELINE_CHUNK:
+        case TIMELINE_KINDS:
             break;
         }
     }

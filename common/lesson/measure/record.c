@@ -5,14 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-_Static_assert((int)LESSON_TASK == TIMELINE_TASK && (int)LESSON_CHUNK == TIMELINE_CHUNK &&
-                   (int)LESSON_COPY_IN == TIMELINE_COPY_IN &&
-                   (int)LESSON_COPY_OUT == TIMELINE_COPY_OUT &&
-                   (int)LESSON_GIL_WAIT == TIMELINE_GIL_WAIT &&
-                   (int)LESSON_GIL_HELD == TIMELINE_GIL_HELD &&
-                   (int)LESSON_EVENT_KINDS == TIMELINE_KINDS,
-               "the kinds of events have the same numbers here and there");
-
 /* ---- During a run ---------------------------------------------------------------------------- */
 
 bool record_wanted(const struct lesson *lesson)
@@ -92,9 +84,9 @@ static void name_thread_row(char name[32], const struct timeline_row_view *view,
         snprintf(name, 32, "worker %d", row - 1);
 }
 
-static int depth(enum lesson_event_kind kind)
+static int depth(enum timeline_kind kind)
 {
-    return kind == LESSON_CHUNK ? 0 : kind == LESSON_TASK ? 1 : 2;
+    return kind == TIMELINE_CHUNK ? 0 : kind == TIMELINE_TASK ? 1 : 2;
 }
 
 /* By row and begin; what lies inside another event comes after it. */
@@ -117,7 +109,7 @@ static struct lesson_event event_of(const struct timeline_event *event, int row,
                                      fmin(fmax(1e-9 * (double)event->begin - begin, 0.0), wall),
                                  .end = fmin(fmax(1e-9 * (double)event->end - begin, 0.0), wall),
                                  .row = row,
-                                 .kind = (enum lesson_event_kind)event->kind,
+                                 .kind = (enum timeline_kind)event->kind,
                                  .index = event->index,
                                  .tasks = event->tasks};
 }
@@ -146,7 +138,7 @@ static void make_whole(struct taken *taken, enum lesson_mode mode)
     timeline->whole = true;
     for (int row = 0; mode != LESSON_GIL && row < timeline->rows; row++)
         taken->events[timeline->count++] =
-            (struct lesson_event){.end = timeline->wall, .row = row, .kind = LESSON_TASK};
+            (struct lesson_event){.end = timeline->wall, .row = row, .kind = TIMELINE_TASK};
 }
 
 struct lesson_timeline *record_take(struct lesson *lesson, enum lesson_mode mode, int workers,

@@ -35,22 +35,22 @@ static void put_metadata(struct trace *trace, int row, const char *what, json_t 
     put(trace, entry);
 }
 
-static const char *const categories[LESSON_EVENT_KINDS] = {
-    [LESSON_TASK] = "task",     [LESSON_CHUNK] = "chunk",  [LESSON_COPY_IN] = "copy",
-    [LESSON_COPY_OUT] = "copy", [LESSON_GIL_WAIT] = "gil", [LESSON_GIL_HELD] = "gil",
+static const char *const categories[TIMELINE_KINDS] = {
+    [TIMELINE_TASK] = "task",     [TIMELINE_CHUNK] = "chunk",  [TIMELINE_COPY_IN] = "copy",
+    [TIMELINE_COPY_OUT] = "copy", [TIMELINE_GIL_WAIT] = "gil", [TIMELINE_GIL_HELD] = "gil",
 };
 
 static void name_event(char *name, size_t size, const struct lesson_event *event, bool whole)
 {
-    static const char *const names[LESSON_EVENT_KINDS] = {
-        [LESSON_COPY_IN] = "copy in",
-        [LESSON_COPY_OUT] = "copy out",
-        [LESSON_GIL_WAIT] = "waits for the GIL",
-        [LESSON_GIL_HELD] = "holds the GIL",
+    static const char *const names[TIMELINE_KINDS] = {
+        [TIMELINE_COPY_IN] = "copy in",
+        [TIMELINE_COPY_OUT] = "copy out",
+        [TIMELINE_GIL_WAIT] = "waits for the GIL",
+        [TIMELINE_GIL_HELD] = "holds the GIL",
     };
     if (names[event->kind])
         snprintf(name, size, "%s", names[event->kind]);
-    else if (event->kind == LESSON_CHUNK)
+    else if (event->kind == TIMELINE_CHUNK)
         snprintf(name, size, "chunk %zu", event->index);
     else if (whole)
         snprintf(name, size, "all tasks");
@@ -63,9 +63,9 @@ static void name_event(char *name, size_t size, const struct lesson_event *event
 static json_t *arguments_of(const struct lesson_event *event, bool whole)
 {
     const json_int_t index = (json_int_t)event->index;
-    if (event->kind == LESSON_COPY_IN || event->kind == LESSON_COPY_OUT)
+    if (event->kind == TIMELINE_COPY_IN || event->kind == TIMELINE_COPY_OUT)
         return json_pack("{s:I}", "bytes", index);
-    if ((event->kind == LESSON_TASK && !whole) || event->kind == LESSON_CHUNK)
+    if ((event->kind == TIMELINE_TASK && !whole) || event->kind == TIMELINE_CHUNK)
         return json_pack("{s:I, s:I}", "index", index, "tasks", (json_int_t)event->tasks);
     return json_object();
 }

@@ -1,4 +1,5 @@
 """conf.py - how Sphinx makes the site: ./run docs. What is the book's own is in site/book.py."""
+import re
 import sys
 from pathlib import Path
 
@@ -23,8 +24,8 @@ html_copy_source = html_show_sphinx = html_show_copyright = False
 
 # The reference: Doxygen reads the headers. Their comments are ordinary ones, so a filter marks those
 # that stand in front of a declaration, and those behind a member of a struct.
-HEADERS = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("common/*/*.h"))
-           if path.name not in ("internal.h", "isa.h", "state.h")] + ["common/error.h"]
+NAMES = re.findall(r"(?m)^```{autodoxygenfile} (\S+)$", (ROOT / "docs/reference.md").read_text())
+HEADERS = [str(path.relative_to(ROOT)) for name in NAMES for path in ROOT.glob(f"common/**/{name}")]
 breathe_projects_source = {"common": (str(ROOT), HEADERS)}
 breathe_default_project = "common"
 breathe_show_include = False

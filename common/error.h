@@ -54,14 +54,17 @@ static inline void error_shorten(char *to, size_t size, const char *text)
         return;
     }
     /* A whole component, if it is a short one */
-    const char *const slash = (const char *)memrchr(text + begin - begin / 3, '/', begin / 3);
-    if (slash)
-        begin = (size_t)(slash + 1 - text);
+    size_t slash = begin;
+    while (slash > begin - begin / 3 && text[slash - 1] != '/')
+        slash--;
+    const int whole = text[slash - 1] == '/';
+    if (whole)
+        begin = slash;
     while (begin > 0 && ((unsigned char)text[begin] & 0xC0) == 0x80)
         begin--;
     const char *end = text + length - (size - sizeof gap - begin);
     const char *const next = (const char *)memchr(end, '/', size / 4);
-    if (slash && next)
+    if (whole && next)
         end = next;
     while (((unsigned char)*end & 0xC0) == 0x80)
         end++;
@@ -76,10 +79,11 @@ __attribute__((format(printf, 3, 0))) static inline void error_format(char *to, 
                                                                       va_list arguments)
 {
     va_list again;
-    char *text = NULL;
     va_copy(again, arguments);
-    if (vsnprintf(to, size, format, arguments) >= (int)size &&
-        vasprintf(&text, format, again) >= 0) {
+    const int length = vsnprintf(to, size, format, arguments);
+    char *text = length >= (int)size ? (char *)malloc((size_t)length + 1) : NULL;
+    if (text) {
+        vsnprintf(text, (size_t)length + 1, format, again);
         error_shorten(to, size, text);
         free(text);
     }
@@ -109,12 +113,11 @@ __attribute__((format(printf, 2, 3))) static inline int error_set_errno(struct e
     const int number = errno;
     if (error) {
         va_list arguments;
-        char what[sizeof error->message - 64],
-            text[64] = ""; /* glibc's longest text has 49 bytes */
+        char what[sizeof error->message - 64]; /* glibc's longest text has 49 bytes */
         va_start(arguments, format);
         error_format(what, sizeof what, format, arguments);
         va_end(arguments);
-        error_set(error, ERROR_SYSTEM, "%s: %s", what, strerror_r(number, text, sizeof text));
+        error_set(error, ERROR_SYSTEM, "%s: %s", what, strerror(number));
         error->system_errno = number;
     }
     errno = number;

@@ -115,13 +115,14 @@ void die(enum death death);
 
 /* A scene is played by tasks and watched by the program: it lies in shared memory. */
 #define SCENE_PARTS 4096
+#define OUTER       7
 
 struct scene {
     atomic_long entered;             /* tasks that have begun */
     atomic_long finished;            /* tasks that have come to their end */
     atomic_long open;                /* WAIT: parts below this number may go on */
     atomic_long signals;             /* SIGUSR1s that a stubborn task has seen */
-    atomic_long nested[8];           /* pids of a worker's own workers */
+    atomic_long nested[8];           /* pids of a worker's own workers; [OUTER]: its own */
     _Atomic pid_t program;           /* who is interrupted */
     atomic_long runs[SCENE_PARTS];   /* how often each part began */
     _Atomic pid_t pids[SCENE_PARTS]; /* and in which process, the last time */

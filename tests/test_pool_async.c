@@ -703,16 +703,23 @@ START_TEST(callback_that_blocks)
     pool_result_free(start_one(pool, 0, &slow));
     while (atomic_load(&calls.inside) == 0)
         pause_ms(1);
-    struct pool_result *result = start_with(pool, PARTS, 3, &quick);
+    struct pool_result *result = start_with(pool, PARTS, 3, NULL);
+    struct pool_result *called = start_with(pool, 1, 1, &quick);
     expect_done(result);
     check_squares(results, PARTS);
     map_squares(pool, 1000, 1);
+    ck_assert(!pool_result_ready(called)); /* its callback comes first */
+    ck_assert_int_eq(pool_result_successful(called, &error), -1);
+    ck_assert_int_eq(pool_result_wait(called, 0.02, &error), -1);
+    ck_assert_int_eq(error.code, ERROR_TIMEOUT);
     ck_assert_int_eq(atomic_load(&others.done), 0);
     ck_assert_int_eq(atomic_load(&calls.done), 0);
     atomic_store(&calls.go, true);
-    await_calls(&others, 1, 0);
+    expect_done(called);
+    ck_assert_int_eq(atomic_load(&others.done), 1);
     ck_assert_int_eq(atomic_load(&calls.done), 1); /* it came first */
     pool_result_free(result);
+    pool_result_free(called);
     end_scene(pool);
 }
 END_TEST
@@ -800,11 +807,12 @@ START_TEST(pool_ends_under_a_waiting_callback)
     struct calls calls = {.pool = create_with(situation(_i))};
     begin_scene(2, STAY);
     orders[0].act = SQUARE;
-    pool_result_free(
+    struct pool_result *result =
         start_one(calls.pool, 0,
-                  &(struct pool_callbacks){.done = wait_for_what_never_ends, .context = &calls}));
+                  &(struct pool_callbacks){.done = wait_for_what_never_ends, .context = &calls});
     await_run(scene, 1);
     end_scene(calls.pool);
+    pool_result_free(result); /* before, it would wait for its callback */
     ck_assert_int_eq(atomic_load(&calls.done), 1);
     ck_assert_int_eq(calls.error.code, ERROR_CLOSED);
 }
@@ -1095,7 +1103,8 @@ START_TEST(imap_of_a_source_that_fails)
             }
             expect_failure(next(iterator, &tape, &result, &index, -1), &error, ERROR_TASK, "");
             ck_assert_uint_eq(index, SIZE_MAX);
-            ck_assert_int_le(next(iterator, &tape, &result, &index, -1), 0); /* no more */
+            for (int again = 0; again < 3; again++) /* it is said once: a loop comes to its end */
+                ck_assert_int_eq(next(iterator, &tape, &result, &index, -1), 0);
             pool_iterator_free(iterator);
         }
     end_scene(pool);
@@ -1217,8 +1226,6 @@ START_TEST(refused_imaps)
     long x[4] = {0};
     struct pool_array array = {.data = x, .size = sizeof *x, .count = 4};
     for (int i = 0; i < 2; i++) {
-        ck_assert_ptr_null(imaps[i](pool, square, pool_from_array, &array, 8, 8, 0, 0, &error));
-        expect_failure(-1, &error, ERROR_INVALID, "chunksize");
         ck_assert_ptr_null(imaps[i](NULL, square, pool_from_array, &array, 8, 8, 1, 0, &error));
         expect_failure(-1, &error, ERROR_INVALID, "pool");
         ck_assert_ptr_null(imaps[i](pool, NULL, pool_from_array, &array, 8, 8, 1, 0, &error));
@@ -1228,10 +1235,7 @@ START_TEST(refused_imaps)
         ck_assert_ptr_null(
             imaps[i](pool, unregistered, pool_from_array, &array, 8, 8, 1, 0, &error));
         expect_failure(-1, &error, ERROR_UNREGISTERED, "POOL_TASK");
-        ck_assert_ptr_null(
-            imaps[i](pool, square, pool_from_array, &array, 8, 8, SIZE_MAX, 2, &error));
-        ck_assert(error.code == ERROR_INVALID || error.code == ERROR_MEMORY);
-        ck_assert_ptr_null(imaps[i](pool, square, pool_from_array, &array, 8, 8, 0, 0, NULL));
+        ck_assert_ptr_null(imaps[i](pool, square, NULL, &array, 8, 8, 0, 0, NULL));
     }
     ck_assert_uint_eq(array.next, 0); /* nothing was taken */
     map_squares(pool, 100, 1);
@@ -1450,6 +1454,7 @@ START_TEST(destroy_with_results_pending)
         status = next(iterator, &tape, &result, &index, -1);
     ck_assert_int_eq(error.code, ERROR_CLOSED);
     ck_assert_uint_eq(index, SIZE_MAX);
+    ck_assert_int_eq(next(iterator, &tape, &result, &index, -1), 0); /* said once */
     ck_assert_uint_eq(pool_result_cancel(pending), 0);
     pool_iterator_free(iterator);
     pool_result_free(asked);
@@ -2412,6 +2417,7 @@ static int use_inner_pool(const void *const *arguments, void *result, struct poo
     pool_pids(pool, pids);
     for (int i = 0; i < inner->workers; i++)
         atomic_store(&inner->scene->nested[i], pids[i]);
+    atomic_store(&inner->scene->nested[OUTER], getpid());
     for (long i = 0; i < INNER; i++)
         parts[i] =
             (struct order){.scene = inner->scene, .act = inner->stay ? STAY : SQUARE, .part = i};
@@ -2529,7 +2535,7 @@ static void expect_inner_end(int i, bool by_kill)
     await_entered(scene, 2);
     const pid_t first = (pid_t)atomic_load(&scene->nested[0]);
     const pid_t second = (pid_t)atomic_load(&scene->nested[1]);
-    const pid_t worker = parent_of(parent_of(first));
+    const pid_t worker = (pid_t)atomic_load(&scene->nested[OUTER]);
     pid_t pids[MAX_WORKERS];
     settled_pids(pool, NULL, pids);
     ck_assert(worker == pids[0] || worker == pids[1]);

@@ -93,6 +93,13 @@ static size_t size_memfd(int fd, size_t size)
     return size;
 }
 
+/* A crash would write the whole range to its core, a terabyte, as far as the limit allows. Copies
+ * that fork makes of the mapping are left out with it. */
+static void leave_out_of_cores(void *base, size_t size)
+{
+    madvise(base, size, MADV_DONTDUMP);
+}
+
 static void *map_at_wished_address(int fd, size_t size)
 {
     const int protection = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_NORESERVE;
@@ -119,6 +126,7 @@ int arena_map(struct error *error)
         void *base = map_at_wished_address(fd, size);
         if (base == MAP_FAILED) /* RLIMIT_AS, or a kernel that is strict: try with less */
             continue;
+        leave_out_of_cores(base, size);
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
         extents = malloc(64 * sizeof *extents);
         if (!extents) {
@@ -155,6 +163,7 @@ int arena_attach(const struct arena_place *of_parent)
                       MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, of_parent->fd, 0);
     if (base != of_parent->base)
         return -1; /* cppcheck-suppress memleak; the caller ends the process */
+    leave_out_of_cores(base, of_parent->size);
     places[place_count++] = place = *of_parent;
     return 0; /* cppcheck-suppress memleak; mapped for as long as the process lives */
 }

@@ -23,7 +23,7 @@ int check_open(const struct pool *pool, bool even_closed, struct error *error)
     }
     if (atomic_load(&pool->interrupted))
         return error_set(error, ERROR_INTERRUPTED, "the pool was interrupted");
-    if (pool->terminated || (pool->closed && !even_closed))
+    if (pool->terminated || pool->cancelled || (pool->closed && !even_closed))
         return error_set(error, ERROR_CLOSED, "the pool was closed");
     return 0;
 }
@@ -67,6 +67,9 @@ int set_up_board(struct pool *pool, struct error *error)
     board->maxtasksperchild = options->maxtasksperchild;
     board->time_limits = options->soft_time_limit > 0 || options->hard_time_limit > 0;
     board->background = options->background;
+    board->keep_stdin = options->keep_stdin;
+    board->keep_descriptors = options->start_method == POOL_FORK;
+    inherit_note(&board->inherited);
     board->place = workers <= cores;
     pool->board = board;
     pool->free_slots = calloc((size_t)job_slots, sizeof *pool->free_slots);
@@ -99,6 +102,12 @@ struct pool *allocate_pool(const struct pool_options *options, int cores, struct
     pool->helper_socket = pool->life[0] = pool->life[1] = pool->event_fd = -1;
     pool->last_callback = &pool->callbacks;
     return pool;
+}
+
+bool in_callback(const struct pool *pool)
+{
+    return atomic_load(&pool->callback_thread_runs) &&
+           pthread_equal(pthread_self(), atomic_load(&pool->callback_thread));
 }
 
 void pool_unreference(struct pool *pool)

@@ -8,6 +8,7 @@
 #define PARALLEL_BOARD_H
 
 #include "common/error.h"
+#include "common/parallel/inherit.h"
 #include "common/parallel/pool.h"
 #include <stdatomic.h>
 
@@ -59,7 +60,8 @@ struct job {
     _Atomic int incomplete; /* a task of it failed, was lost or withdrawn */
 };
 
-enum worker_state { WORKER_STARTING, WORKER_READY, WORKER_FAILED, WORKER_RETIRED };
+/* FAILED: the initializer failed. UNABLE: something that a worker needs could not be had. */
+enum worker_state { WORKER_STARTING, WORKER_READY, WORKER_FAILED, WORKER_UNABLE, WORKER_RETIRED };
 
 struct worker_slot {
     _Alignas(CACHE_LINES) _Atomic int state; /* enum worker_state, of the worker that has it now */
@@ -70,7 +72,9 @@ struct worker_slot {
     _Atomic uint64_t started;    /* with time limits: when the current task began, in ns; 0: none */
     _Atomic uint64_t overdue;    /* the parent's: the task that began then has had its time */
     _Atomic uint64_t outside_ns; /* pool_task_add_cpu */
-    char message[sizeof((struct error *)0)->message]; /* with WORKER_FAILED */
+    _Atomic uint64_t initializing; /* when the initializer began, in ns; 0: it does not run */
+    int error_number;              /* with WORKER_UNABLE: an errno or 0 */
+    char message[sizeof((struct error *)0)->message]; /* with WORKER_FAILED, WORKER_UNABLE */
 };
 
 #define MOST_SPINNING 24
@@ -95,9 +99,12 @@ struct board {
     long maxtasksperchild;
     bool time_limits;
     bool background;
-    bool place; /* there is a core for each worker: they start on different ones */
+    bool keep_descriptors; /* workers have the program's, as they were when they were forked */
+    bool keep_stdin;       /* tasks read the program's standard input */
+    bool place;            /* there is a core for each worker: they start on different ones */
     char initializer[NAME_LENGTH];
     const void *initializer_argument;
+    struct inherited inherited;  /* from the program, as it was when it made the pool */
     _Atomic(struct job *) *jobs; /* [job_slots] */
     struct worker_slot slots[];
 };

@@ -24,6 +24,47 @@ static void call(struct pool_result *result)
         callbacks->done(result->results.data, callbacks->context);
 }
 
+/* With the mutex held, but for its way through the result's own functions. */
+static void after_call(struct pool *pool)
+{
+    struct pool_result *result = pool->calling;
+    pool->calling = NULL;
+    pthread_mutex_unlock(&pool->mutex);
+    result_called(result);
+    result_unreference(result);
+    announce(pool); /* pool_join may wait for it */
+    pthread_mutex_lock(&pool->mutex);
+}
+
+static void *call_back(void *argument);
+
+/* With the mutex held, which the thread takes first: so it finds itself here. */
+static int start(struct pool *pool)
+{
+    pthread_t thread;
+    const int failed = thread_start(&thread, call_back, pool);
+    if (!failed)
+        atomic_store(&pool->callback_thread, thread);
+    return failed;
+}
+
+/* A callback has ended its thread (pthread_exit): another one goes on. Where none can be started
+ * this one does, on its way out. */
+static void go_on_elsewhere(void *argument)
+{
+    struct pool *pool = argument;
+    pthread_mutex_lock(&pool->mutex);
+    after_call(pool);
+    const bool wanted =
+        !pool->callbacks_end; /* else somebody joins this thread, or it is detached */
+    const bool started = wanted && start(pool) == 0;
+    pthread_mutex_unlock(&pool->mutex);
+    if (started)
+        pthread_detach(pthread_self());
+    else
+        call_back(pool);
+}
+
 static void *call_back(void *argument)
 {
     struct pool *pool = argument;
@@ -31,13 +72,13 @@ static void *call_back(void *argument)
     for (;;) {
         struct pool_result *result = next_due(pool);
         if (result) {
-            pool->callback_running = true;
+            pool->calling = result;
             pthread_mutex_unlock(&pool->mutex);
+            pthread_cleanup_push(go_on_elsewhere, pool);
             call(result);
-            result_unreference(result);
+            pthread_cleanup_pop(0);
             pthread_mutex_lock(&pool->mutex);
-            pool->callback_running = false;
-            announce(pool); /* pool_join may wait for it */
+            after_call(pool);
         } else if (pool->callbacks_end) {
             break;
         } else {
@@ -51,26 +92,21 @@ static void *call_back(void *argument)
 
 int callback_thread_start(struct pool *pool, struct error *error)
 {
-    if (pool->callback_thread_runs)
+    if (atomic_load(&pool->callback_thread_runs))
         return 0;
     atomic_fetch_add(&pool->references, 1);
-    errno = thread_start(&pool->callback_thread, call_back, pool);
+    errno = start(pool);
     if (errno != 0) {
         atomic_fetch_sub(&pool->references, 1);
         return error_set_errno(error, "cannot start the pool's callback thread");
     }
-    pool->callback_thread_runs = true;
+    atomic_store(&pool->callback_thread_runs, true);
     return 0;
-}
-
-bool in_callback(const struct pool *pool)
-{
-    return pool->callback_thread_runs && pthread_equal(pthread_self(), pool->callback_thread);
 }
 
 void end_callback_thread(struct pool *pool)
 {
-    if (!pool->callback_thread_runs)
+    if (!atomic_load(&pool->callback_thread_runs))
         return;
     pthread_mutex_lock(&pool->mutex);
     pool->callbacks_end = true;

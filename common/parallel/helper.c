@@ -9,6 +9,8 @@
  */
 #include "common/parallel/helper.h"
 #include "common/parallel/arena.h"
+#include "common/parallel/base.h"
+#include "common/parallel/descriptors.h"
 #include "common/parallel/resources.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -62,63 +64,47 @@ static size_t connection_count;
 static struct pollfd *waiting; /* deaths, the program, then the connections */
 #define FIRST_CONNECTION 2
 
-/* Kernels before 5.9, and some sandboxes, have no close_range. */
-static void close_from_to(int first, int last)
-{
-    if (close_range((unsigned)first, (unsigned)last, 0) == 0)
-        return;
-    const long most = sysconf(_SC_OPEN_MAX);
-    for (int fd = first; fd <= last && fd < most; fd++)
-        close(fd);
-}
-
-/* Closes every descriptor from 3 on but these; arenas: and but theirs. */
+/* What a worker, or the helper, needs: everything else that the program has open is closed. */
 static void close_other_descriptors(int keep1, int keep2, bool arenas)
 {
-    int keep[2 + MOST_ARENAS] = {keep1, keep2}, count = 2, arena_count, from = 3;
+    int keep[2 + MOST_ARENAS] = {keep1, keep2}, count = 2, arena_count;
     const struct arena_place *places = arena_places(&arena_count);
     for (int i = 0; arenas && i < arena_count; i++)
         keep[count++] = places[i].fd;
-    for (;;) { /* the ranges between the kept ones, in ascending order */
-        int next = -1;
-        for (int i = 0; i < count; i++)
-            if (keep[i] >= from && (next < 0 || keep[i] < next))
-                next = keep[i];
-        if (next < 0)
-            break;
-        if (next > from)
-            close_from_to(from, next - 1);
-        from = next + 1;
-    }
-    close_from_to(from, INT_MAX);
+    descriptors_close_all_but(keep, count);
 }
 
-static void default_signal_actions(void)
+/* What is sent to the whole group of the program, by a terminal, a shell or `timeout`, is not for
+ * the helper: it ends when the program does. */
+static void ignore_signals(void)
 {
+    static const int ignored[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM,
+                                  SIGUSR1, SIGUSR2, SIGALRM, SIGPIPE};
     for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL);
+        signal(number, SIG_DFL); /* the program's handlers are not the helper's */
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
 }
-
-static const int ignored_signals[] = {SIGINT, SIGHUP, SIGQUIT, SIGPIPE}; /* by the helper */
 
 /* In the forked child. */
 _Noreturn static void become_worker(const struct worker_start *start, bool spawn, pid_t helper)
 {
-    sigset_t interrupts;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != helper) /* it died before the line above */
+    struct error error;
+    if (inherit_take(&start->board->inherited, &error) != 0)
+        worker_unable(start, &error);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* after that: to change the user clears it */
+    if (getppid() != helper)          /* it died before the line above */
         _exit(1);
-    sigemptyset(&interrupts);
-    sigaddset(&interrupts, SIGINT); /* Ctrl-C goes to every process: the parent decides */
-    sigprocmask(SIG_SETMASK, &interrupts, NULL);
-    for (size_t i = 0; i < sizeof ignored_signals / sizeof *ignored_signals; i++)
-        signal(ignored_signals[i], SIG_DFL);
-    close_other_descriptors(start->life_fd, start->event_fd, spawn || start->board->nesting > 0);
+    descriptors_close_own(start->life_fd, start->event_fd);
+    if (!start->board->keep_descriptors)
+        close_other_descriptors(start->life_fd, start->event_fd,
+                                spawn || start->board->nesting > 0);
     if (!spawn)
         worker_main(start);
     if (worker_start_to_environment(start) == 0)
         execl("/proc/self/exe", program_invocation_name, (char *)NULL);
-    _exit(127);
+    error_set_errno(&error, "a worker cannot execute /proc/self/exe");
+    worker_unable(start, &error);
 }
 
 static void report(unsigned connection, const struct helper_report *report)
@@ -185,6 +171,7 @@ static int add_connection(int socket)
     if (!more_waiting)
         return -1;
     waiting = more_waiting;
+    descriptors_own(socket);
     connections[connection_count] = (struct connection){socket, ++last_number};
     waiting[FIRST_CONNECTION + connection_count] = (struct pollfd){.fd = socket, .events = POLLIN};
     connection_count = count;
@@ -195,7 +182,7 @@ static int add_connection(int socket)
 static void drop_connection(size_t i)
 {
     serve_signal(connections[i].number, -1, SIGKILL);
-    close(connections[i].socket);
+    descriptors_close(connections[i].socket);
     connections[i] = connections[--connection_count];
     waiting[FIRST_CONNECTION + i] = waiting[FIRST_CONNECTION + connection_count];
 }
@@ -318,29 +305,39 @@ static void serve(void)
     }
 }
 
-_Noreturn static void helper_main(int socket, pid_t program)
+static void forget_lists(void)
+{
+    children = NULL; /* a worker that has pools is itself a child of a helper, and has its lists */
+    connections = NULL;
+    waiting = NULL;
+    child_count = child_room = connection_count = 0;
+}
+
+_Noreturn static void helper_main(int socket, bool keep_descriptors, pid_t program)
 {
     sigset_t child_ended;
-    close_other_descriptors(socket, socket, true);
-    default_signal_actions(); /* the program's handlers are not the helper's */
-    for (size_t i = 0; i < sizeof ignored_signals / sizeof *ignored_signals; i++)
-        signal(ignored_signals[i], SIG_IGN);
+    const struct helper_report greeting = {.pid = getpid()};
+    descriptors_close_own(socket, socket);
+    if (!keep_descriptors)
+        close_other_descriptors(socket, socket, true);
+    ignore_signals();
     sigemptyset(&child_ended);
     sigaddset(&child_ended, SIGCHLD);
     sigprocmask(SIG_SETMASK, &child_ended, NULL); /* all signals were blocked until here */
     prctl(PR_SET_NAME, "pool-helper");
     resources_unbind();
 
-    children = NULL; /* a worker that has pools is itself a child of a helper, and has its lists */
-    connections = NULL;
-    waiting = NULL;
-    child_count = child_room = connection_count = 0;
+    forget_lists();
     const int deaths = signalfd(-1, &child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
+    const int end = pidfd_open(program, 0);
+    const bool program_ended = end < 0 && errno == ESRCH;
     if (deaths < 0 || add_connection(socket) != 0)
         _exit(1);
+    descriptors_own(deaths);
+    descriptors_own(end);
     waiting[0] = (struct pollfd){.fd = deaths, .events = POLLIN};
-    waiting[1] = (struct pollfd){.fd = pidfd_open(program, 0), .events = POLLIN};
-    if (getppid() == program) /* else it ended before the line above */
+    waiting[1] = (struct pollfd){.fd = end, .events = POLLIN};
+    if (!program_ended && send(socket, &greeting, sizeof greeting, MSG_NOSIGNAL) > 0)
         serve();
     for (size_t i = 0; i < child_count; i++)
         kill(children[i].pid, SIGKILL);
@@ -350,34 +347,100 @@ _Noreturn static void helper_main(int socket, pid_t program)
     _exit(0);
 }
 
-/* ---- The program's side -------------------------------------------------------------------- */
+/* ---- The program's side: start and end ------------------------------------------------------ */
 
-pid_t helper_start(int *connection, struct error *error)
+/* The process between the program and its helper, which ends at once. Its status is an errno. */
+_Noreturn static void fork_helper(const int pair[2], bool keep_descriptors, pid_t program)
+{
+    close(pair[0]);
+    const pid_t helper = fork();
+    if (helper == 0)
+        helper_main(pair[1], keep_descriptors, program);
+    _exit(helper < 0 ? errno : 0);
+}
+
+/* What the program has for its own children, or who reaps all, may be first to hear of the end. */
+static int status_of(pid_t child)
+{
+    int status = 0;
+    pid_t got;
+    do
+        got = waitpid(child, &status, 0);
+    while (got < 0 && errno == EINTR);
+    return got == child && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+}
+
+static pid_t hear_greeting(int socket)
+{
+    struct helper_report greeting;
+    ssize_t got;
+    do
+        got = recv(socket, &greeting, sizeof greeting, 0);
+    while (got < 0 && errno == EINTR);
+    return got == (ssize_t)sizeof greeting ? greeting.pid : -1;
+}
+
+pid_t helper_start(int *connection, bool keep_descriptors, struct error *error)
 {
     int pair[2];
     sigset_t all, before;
     const pid_t program = getpid();
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return error_set_errno(error, "cannot create the helper's socket");
-    fflush(stdout); /* or a worker would write again what this process has buffered */
+    fflush(NULL); /* or a worker would write again what this process has buffered */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all,
                     &before); /* the child is not to run the program's handlers */
-    const pid_t pid = fork();
-    if (pid == 0)
-        helper_main(pair[1], program);
-    const int fork_error = errno;
+    descriptors_lock();
+    const pid_t between = fork();
+    if (between == 0)
+        fork_helper(pair, keep_descriptors, program);
+    int failed = between < 0 ? errno : 0;
+    descriptors_unlock();
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(pair[1]);
-    if (pid < 0) {
-        errno = fork_error;
-        error_set_errno(error, "cannot fork the helper process");
-        close(pair[0]);
-        return -1;
+    if (between > 0)
+        failed = status_of(between);
+    const pid_t helper = between > 0 && failed == 0 ? hear_greeting(pair[0]) : -1;
+    if (helper > 0) {
+        descriptors_own(pair[0]);
+        *connection = pair[0];
+        return helper;
     }
-    *connection = pair[0];
-    return pid;
+    close(pair[0]);
+    errno = failed ? failed : EAGAIN;
+    return error_set_errno(error, "cannot fork the helper process");
 }
+
+/* If nobody else is there to do it: where this process is the one that orphans come to. */
+static void reap_orphan(pid_t pid)
+{
+    siginfo_t info;
+    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+        status_of(pid);
+}
+
+/* It closes its end when it has ended. */
+void helper_stop(pid_t *helper, int *connection)
+{
+    struct pollfd end = {.fd = *connection};
+    const double deadline = now() + PATIENCE;
+    if (*connection >= 0)
+        shutdown(*connection, SHUT_WR); /* for whoever else has a copy of it, too */
+    while (*connection >= 0 && !(end.revents & POLLHUP) && now() < deadline)
+        poll(&end, 1, (int)(1e3 * PATIENCE)); /* again after a signal */
+    if (*connection >= 0 && !(end.revents & POLLHUP))
+        kill(*helper, SIGKILL); /* it has not hung up, so it lives, and the pid is its own */
+    if (*connection >= 0 && !(end.revents & POLLHUP))
+        poll(&end, 1, (int)(1e3 * PATIENCE));
+    descriptors_close(*connection);
+    if (*helper > 0)
+        reap_orphan(*helper);
+    *connection = -1;
+    *helper = 0;
+}
+
+/* ---- The program's side: requests ----------------------------------------------------------- */
 
 /* 1: sent; 0: not now, see helper_start_worker; -1: the helper is gone. */
 static int send_request(int socket, const struct request *request, const int *descriptors,
@@ -418,8 +481,10 @@ int helper_connect(int first, struct error *error)
     while ((sent = send_request(first, &request, &pair[1], 0)) == 0)
         poll(NULL, 0, 1);
     close(pair[1]);
-    if (sent == 1)
+    if (sent == 1) {
+        descriptors_own(pair[0]);
         return pair[0];
+    }
     close(pair[0]);
     return error_set(error, ERROR_BROKEN, "the pool's helper process is gone");
 }

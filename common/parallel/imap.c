@@ -20,10 +20,11 @@ struct pool_iterator {
     struct entry *entries; /* [buffersize]; a ring if ordered, else in any order */
     size_t head, count;
     struct entry *current;     /* whose results are being answered, or NULL */
-    char *arguments;           /* of one chunk */
+    char *arguments;           /* of one chunk ... */
+    size_t room;               /* ... as far as there is memory for them */
     size_t taken;              /* from the source */
     bool exhausted;            /* nothing more will be taken */
-    bool ended;                /* with its pool: what is left in the window is not asked for */
+    bool over;                 /* nothing more is answered: it was said why */
     struct error end;          /* why the iteration ends early; code 0: it does not */
     struct open_iterator open; /* in the pool's list, until it is exhausted */
 };
@@ -73,11 +74,33 @@ static void leave_pool(struct pool_iterator *iterator)
     pthread_mutex_unlock(&pool->mutex);
 }
 
+/* For one more argument. A chunk may be meant to be larger than what the source has. */
+static bool make_room(struct pool_iterator *iterator, size_t count)
+{
+    const size_t room = iterator->room > 0 ? 2 * iterator->room : 16;
+    size_t bytes;
+    if (count < iterator->room)
+        return true;
+    char *more = __builtin_mul_overflow(room, iterator->argument_size, &bytes)
+                     ? NULL
+                     : realloc(iterator->arguments, bytes > 0 ? bytes : 1);
+    if (more) {
+        iterator->arguments = more;
+        iterator->room = room;
+        return true;
+    }
+    error_set(&iterator->end, ERROR_MEMORY, "imap: no memory for a chunk of %zu arguments", room);
+    iterator->exhausted = true;
+    return false;
+}
+
 /* One chunk from the source. Returns how many arguments that is. */
 static size_t take_chunk(struct pool_iterator *iterator)
 {
     size_t count = 0;
     while (count < iterator->chunksize) {
+        if (!make_room(iterator, count))
+            break;
         const int more = iterator->source(iterator->context,
                                           iterator->arguments + count * iterator->argument_size);
         if (more < 0)
@@ -160,7 +183,7 @@ static int answer(struct pool_iterator *iterator, void *result, size_t *index, s
     const enum pool_task_state state = job_task_state(job, task);
     if (state == POOL_TASK_CANCELLED) { /* the pool has come to its end */
         iterator->end = entry->result->error;
-        iterator->ended = true;
+        iterator->over = true;
         leave_pool(iterator);
         if (error)
             *error = iterator->end;
@@ -192,12 +215,15 @@ int pool_iterator_next(struct pool_iterator *iterator, void *result, size_t *ind
         index = &ignored;
     *index = SIZE_MAX;
     atomic_store(&iterator->open.thread, pthread_self());
+    if (iterator->over)
+        return 0;
     if (iterator->current && iterator->current->position == iterator->current->count)
         drop_current(iterator);
     fill_window(iterator);
     if (iterator->count == 0 && iterator->end.code == ERROR_NONE)
         return 0;
-    if (iterator->count == 0 || iterator->ended) {
+    if (iterator->count == 0) {
+        iterator->over = true;
         if (error)
             *error = iterator->end;
         return -1;
@@ -226,29 +252,24 @@ void pool_iterator_free(struct pool_iterator *iterator)
 static struct pool_iterator *create(struct pool_iterator options, struct error *error)
 {
     struct pool *pool = options.pool;
-    size_t bytes;
     if (pool_check(pool, error) != 0 || check_task_function(options.function, error) != 0)
         return NULL;
-    if (!options.source || options.chunksize == 0 || options.chunksize > UINT32_MAX) {
-        error_set(error, ERROR_INVALID, "imap: %s",
-                  options.source ? "chunksize must be 1 to 4294967295" : "the source is NULL");
+    if (!options.source) {
+        error_set(error, ERROR_INVALID, "imap: the source is NULL");
         return NULL;
     }
-    if (__builtin_mul_overflow(options.chunksize, options.argument_size, &bytes)) {
-        error_set(error, ERROR_INVALID, "imap: a chunk of %zu arguments of %zu bytes overflows",
-                  options.chunksize, options.argument_size);
-        return NULL;
-    }
+    if (options.chunksize == 0)
+        options.chunksize = 1;
+    if (options.chunksize > UINT32_MAX) /* as of a map */
+        options.chunksize = UINT32_MAX;
     if (options.buffersize == 0)
         options.buffersize = 4 * (size_t)pool->options.workers;
     struct pool_iterator *iterator = malloc(sizeof *iterator);
     options.entries = calloc(options.buffersize, sizeof *options.entries);
-    options.arguments = malloc(bytes > 0 ? bytes : 1);
-    if (!iterator || !options.entries || !options.arguments) {
+    if (!iterator || !options.entries) {
         error_set(error, ERROR_MEMORY, "imap: no memory for %zu chunks", options.buffersize);
         free(iterator);
         free(options.entries);
-        free(options.arguments);
         return NULL;
     }
     *iterator = options;

@@ -80,7 +80,6 @@ struct pool {
     struct worker_record *workers;
     uint32_t last_id;
     int alive;                   /* started, and not reported dead */
-    int start_failed;            /* errno of a first worker that could not be started, else 0 */
     bool started;                /* all workers were ready once */
     bool helper_busy;            /* it takes no request before its reports are heard */
     int deaths_in_a_row;         /* without work, and without a chunk completed in between */
@@ -90,7 +89,7 @@ struct pool {
     bool kill_sent;
 
     /* The end. */
-    bool closed, terminated;
+    bool closed, cancelled, terminated; /* cancelled: nor is what was accepted begun */
     atomic_bool interrupted;
     struct error end;  /* why the pool is ending; code 0: it is not */
     atomic_bool ended; /* no worker is left, and all results are settled */
@@ -107,10 +106,12 @@ struct pool {
     size_t slab_count;
     struct job *spare; /* ... of which these are free */
 
-    pthread_t callback_thread;
+    _Atomic pthread_t callback_thread;
     pthread_cond_t callback_condition;
     pthread_cond_t collected; /* a result is ready */
-    bool callback_thread_runs, callbacks_end, callback_running;
+    atomic_bool callback_thread_runs;
+    bool callbacks_end;
+    struct pool_result *calling; /* whose callback is being called, or NULL */
     struct pool_result *callbacks, **last_callback;
 
     pool_watch_function *watch; /* called by the thread `watcher` while it waits, or NULL */
@@ -126,6 +127,8 @@ enum result_state {
     RESULT_UNFINISHED,
     RESULT_SETTLED,    /* its outcome is known, and nobody works on it any more */
     RESULT_COLLECTING, /* a thread copies what it gave */
+    RESULT_COLLECTED,  /* results are in place, and its callback is to be called, or is being called
+                        */
     RESULT_READY,
 };
 
@@ -240,6 +243,9 @@ void manager_kick(const struct pool *pool);
 struct pool *allocate_pool(const struct pool_options *options, int cores, struct error *error);
 int set_up_board(struct pool *pool, struct error *error);
 
+/* Is this the thread that calls its callbacks? */
+bool in_callback(const struct pool *pool);
+
 /* Is this pool, or this process's share in it, usable? With *error if not. */
 int pool_check(const struct pool *pool, struct error *error);
 void pool_unreference(struct pool *pool);
@@ -253,13 +259,16 @@ int check_open(const struct pool *pool, bool even_closed, struct error *error);
  * is room; settled: its outcome is known, and nobody works on it any more. */
 void result_enter(struct pool_result *result);
 void result_settle(struct pool_result *result);
+size_t result_cancel(struct pool_result *result); /* as pool_result_cancel */
 
 /* With the mutex held: settles what is done; publishes what waits; ends all, as the pool ends. */
 void settle_finished(struct pool *pool);
 void settle_all(struct pool *pool);
 
-/* Makes a settled result ready, or waits until another thread has. */
+/* Puts the results of a settled result in place, or waits until another thread has. It is ready
+ * then, but for one with a callback: result_called, when that has returned. */
 void result_collect(struct pool_result *result);
+void result_called(struct pool_result *result);
 void result_unreference(struct pool_result *result);
 bool result_is_settled(struct pool_result *result);
 
@@ -269,7 +278,6 @@ bool wait_for_result(struct pool_result *result, double deadline);
 
 /* With the mutex held. */
 int callback_thread_start(struct pool *pool, struct error *error);
-bool in_callback(const struct pool *pool); /* is this that thread? */
 
 void end_callback_thread(struct pool *pool);
 

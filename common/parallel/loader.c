@@ -283,6 +283,10 @@ int loader_return(struct loader *loader, const struct loader_batch *batch, struc
 
 struct loader *loader_create(const struct loader_options *options, struct error *error)
 {
+    if (!options) {
+        error_set(error, ERROR_INVALID, "a loader without options: they say what to load");
+        return NULL;
+    }
     struct loader_options all = *options;
     loader_defaults(&all);
     if (loader_check(&all, error) != 0)

@@ -65,11 +65,11 @@ struct loader_options {
     uint64_t seed; /* for loader_sample */
 
     /* Who loads: so many workers of this kind; 0: the caller of loader_next. pool: the processes of
-     * an existing one, as many as it has, whatever `kind` is; it must live longer. NULL: the loader
-     * makes one, as `own` says (its .workers is not read, .background is true, and .retries 0
-     * stands for 3), and destroys it.
-     * gil: for threads; they hold it except while they load a sample, as Python's threads around
-     * NumPy, and loader_next takes it for a moment, as Python would for the code around a batch. */
+     * an existing one, as many as it has, whatever `kind` and `workers` are; it must live longer.
+     * NULL: the loader makes one, as `own` says (its .workers is not read, .background is true, and
+     * .retries 0 stands for 3), and destroys it. gil: for threads; they hold it except while they
+     * load a sample, as Python's threads around NumPy, and loader_next takes it for a moment, as
+     * Python would for the code around a batch. */
     enum loader_kind kind;
     int workers;
     struct pool *pool;

@@ -83,8 +83,7 @@ void loader_defaults(struct loader_options *options)
         options->lend = 1;
     if (options->pool) {
         options->kind = LOADER_PROCESSES;
-        if (options->workers > 0)
-            options->workers = pool_workers(options->pool);
+        options->workers = pool_workers(options->pool);
     }
     if (options->batch_size > options->samples && options->samples > 0 && !options->drop_last)
         options->batch_size = options->samples;

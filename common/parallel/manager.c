@@ -3,6 +3,7 @@
  * It sleeps in poll until the helper reports something, a worker has news while somebody wants to
  * know them, a time limit may be over, or a thread of the program kicks it. It holds the pool's
  * mutex whenever it is awake, and never waits for anybody. */
+#include "common/parallel/descriptors.h"
 #include "common/parallel/internal.h"
 #include "common/parallel/resources.h"
 #include <linux/sockios.h>
@@ -37,8 +38,8 @@ static void helper_is_gone(struct pool *pool)
 {
     struct pollfd life = {.fd = pool->life[1]};
     const bool dead = helper_is_dead(pool);
-    close(pool->helper_socket);
-    close(pool->life[0]);
+    descriptors_close(pool->helper_socket);
+    descriptors_close(pool->life[0]);
     pool->helper_socket = pool->life[0] = -1;
     if (pool->alive > 0)
         poll(&life, 1, 200);
@@ -72,7 +73,8 @@ static bool end_reached(struct pool *pool)
 {
     if (atomic_load(&pool->interrupted))
         end_pool(pool, ERROR_INTERRUPTED, "the pool was interrupted");
-    if (pool->terminated || (pool->closed && !pool->unfinished && !pool->iterators))
+    if (pool->terminated ||
+        (pool->closed && !pool->unfinished && (!pool->iterators || pool->cancelled)))
         end_pool(pool, ERROR_CLOSED, "the pool was %s", pool->terminated ? "terminated" : "closed");
     if (pool->end.code == ERROR_NONE)
         return false;
@@ -172,6 +174,7 @@ static void clear_slot(struct pool *pool, int slot, uint32_t id)
     atomic_store(&shared->job, NULL);
     atomic_store(&shared->parked, 0);
     atomic_store(&shared->started, 0);
+    atomic_store(&shared->initializing, 0);
     atomic_store(&shared->outside_ns, 0);
     for (int i = 0; i < board->spin_places; i++) {
         uint32_t dead = id;
@@ -182,6 +185,19 @@ static void clear_slot(struct pool *pool, int slot, uint32_t id)
 static void want_worker(struct pool *pool, int slot)
 {
     pool->workers[slot] = (struct worker_record){.wanted = true};
+}
+
+/* With some workers missing the others do the work, and the start is tried again later; with none
+ * the pool has come to its end. */
+static void worker_not_started(struct pool *pool, int slot, int error_number, const char *why)
+{
+    want_worker(pool, slot);
+    pool->workers[slot].not_before = now() + START_AGAIN;
+    if (pool->alive > 0 && pool->started)
+        return;
+    end_pool(pool, pool->started ? ERROR_BROKEN : ERROR_SYSTEM, "cannot start a worker process: %s",
+             why);
+    pool->end.system_errno = error_number;
 }
 
 static void on_death(struct pool *pool, const struct helper_report *report)
@@ -200,6 +216,10 @@ static void on_death(struct pool *pool, const struct helper_report *report)
     clear_slot(pool, report->slot, report->id);
     if (pool->end.code != ERROR_NONE)
         return;
+    if (state == WORKER_UNABLE) {
+        worker_not_started(pool, report->slot, shared->error_number, shared->message);
+        return;
+    }
     if (state == WORKER_RETIRED) {
         pool->statistics.retired++;
         want_worker(pool, report->slot);
@@ -226,8 +246,6 @@ static void on_death(struct pool *pool, const struct helper_report *report)
 
 /* ---- Starts ---------------------------------------------------------------------------------- */
 
-/* With some workers missing the others do the work, and the start is tried again later; with none
- * the pool has come to its end. */
 static void on_start(struct pool *pool, const struct helper_report *report)
 {
     struct worker_record *record = &pool->workers[report->slot];
@@ -235,13 +253,10 @@ static void on_start(struct pool *pool, const struct helper_report *report)
     if (report->error_number == 0)
         return;
     pool->alive--;
-    want_worker(pool, report->slot);
-    record->not_before = now() + START_AGAIN;
-    if (!pool->started)
-        pool->start_failed = report->error_number;
-    if (pool->alive == 0 || !pool->started)
-        end_pool(pool, ERROR_BROKEN, "cannot start a worker process: %s",
-                 strerrordesc_np(report->error_number));
+    char message[256];
+    snprintf(message, sizeof message, "the helper process cannot fork: %s",
+             strerrordesc_np(report->error_number));
+    worker_not_started(pool, report->slot, report->error_number, message);
 }
 
 static void hear_helper(struct pool *pool)
@@ -306,6 +321,24 @@ double start_missing_workers(struct pool *pool)
 
 /* ---- Time limits ----------------------------------------------------------------------------- */
 
+/* An initializer that takes too long. Of a replacement it breaks the pool, as one that fails. */
+static double keep_initializer_limit(struct pool *pool)
+{
+    const double limit = pool->options.initializer_time_limit;
+    double next = INFINITY;
+    for (int i = 0; limit > 0 && i < pool->options.workers; i++) {
+        const uint64_t began = atomic_load(&pool->board->slots[i].initializing);
+        if (began == 0)
+            continue;
+        const double end = 1e-9 * (double)began + limit;
+        if (now() >= end)
+            end_pool(pool, pool->started ? ERROR_BROKEN : ERROR_TIMEOUT,
+                     "initializer %s: not done after %g s", pool->board->initializer, limit);
+        next = fmin(next, end);
+    }
+    return next;
+}
+
 /* Returns when the next limit may be over. A task that begins after this look cannot exceed its
  * limit before that long from now. */
 static double keep_time_limits(struct pool *pool)
@@ -353,11 +386,22 @@ static void drain(const struct pool *pool)
         ;
 }
 
+static bool is_a_worker_new(const struct pool *pool)
+{
+    for (int i = 0; i < pool->options.workers; i++)
+        if (atomic_load(&pool->board->slots[i].state) == WORKER_STARTING)
+            return true;
+    return false;
+}
+
 /* Returns when to look again, INFINITY: only when something is heard. */
 static double look(struct pool *pool)
 {
     double next = start_missing_workers(pool);
     next = fmin(next, keep_time_limits(pool));
+    next = fmin(next, keep_initializer_limit(pool));
+    if (pool->options.initializer_time_limit > 0 && next > now() + 0.1 && is_a_worker_new(pool))
+        next = now() + 0.1; /* its initializer may begin before anything is heard */
     if (pool->end.code != ERROR_NONE)
         next = fmin(next, fmax(pool->kill_asked + PATIENCE, now() + 0.1));
     if (atomic_load(&pool->board->manager_listens)) {

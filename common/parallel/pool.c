@@ -1,5 +1,6 @@
 /* pool.c - a pool is created, closed, waited for and destroyed, and asked what it did. What it
  * consists of is described in internal.h, and made in board.c, startup.c and manager.c. */
+#include "common/parallel/descriptors.h"
 #include "common/parallel/internal.h"
 #include "common/parallel/resources.h"
 #include <fcntl.h>
@@ -38,6 +39,9 @@ static int check_options(const struct pool_options *options, struct error *error
     if (options->maxtasksperchild < 0)
         return error_set(error, ERROR_INVALID, "maxtasksperchild %ld: must be 1 or more, or 0",
                          options->maxtasksperchild);
+    if (!is_time_limit(options->initializer_time_limit))
+        return error_set(error, ERROR_INVALID, "initializer_time_limit %g s: must be 0 to 1e9",
+                         options->initializer_time_limit);
     if (!is_time_limit(options->soft_time_limit) || !is_time_limit(options->hard_time_limit))
         return error_set(error, ERROR_INVALID,
                          "time limits of %g s (soft), %g s (hard): must be 0 to 1e9",
@@ -63,6 +67,8 @@ static bool all_ready(void *context)
         ready = ready && pool->workers[i].pid != 0 &&
                 atomic_load(&pool->board->slots[i].state) == WORKER_READY;
     pool->started = ready;
+    if (pool->options.interrupted && *pool->options.interrupted && !ready)
+        pool_interrupt(pool);
     ready = ready || atomic_load(&pool->ended);
     pthread_mutex_unlock(&pool->mutex);
     return ready;
@@ -80,21 +86,29 @@ static int start_workers(struct pool *pool, struct error *error)
     if (status != 0)
         return -1;
     wait_until(pool, all_ready, pool, INFINITY, false);
-    if (pool->start_failed) {
-        errno = pool->start_failed;
-        return error_set_errno(error, "cannot start %d worker processes", pool->options.workers);
-    }
     if (!pool->started && error)
         *error = pool->end;
     return pool->started ? 0 : -1;
 }
 
+static int open_descriptors(struct pool *pool, struct error *error)
+{
+    pool->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    descriptors_own(pool->event_fd);
+    if (pool->event_fd < 0 || pipe2(pool->life, O_CLOEXEC) != 0)
+        return error_set_errno(error, "cannot create the pool's descriptors");
+    descriptors_own(pool->life[0]);
+    descriptors_own(pool->life[1]);
+    return 0;
+}
+
 struct pool *pool_create(const struct pool_options *options, struct error *error)
 {
     const double began = now();
-    const struct pool_options usual = {.workers = options ? 1 : resources_cores()};
-    if (!options)
-        options = &usual;
+    struct pool_options own = options ? *options : (struct pool_options){.workers = 0};
+    if (own.workers == 0)
+        own.workers = resources_cores();
+    options = &own;
     if (startup_check(error) != 0 || check_options(options, error) != 0)
         return NULL;
     struct pool *pool = allocate_pool(options, startup_cores(), error);
@@ -102,11 +116,9 @@ struct pool *pool_create(const struct pool_options *options, struct error *error
         return NULL;
     if (set_up_board(pool, error) != 0)
         goto failed;
-    pool->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (pool->event_fd < 0 || pipe2(pool->life, O_CLOEXEC) != 0) {
-        error_set_errno(error, "cannot create the pool's descriptors");
+    if (open_descriptors(pool, error) != 0)
         goto failed;
-    }
+    fflush(NULL);
     if (connect_helper(pool, error) != 0 || start_workers(pool, error) != 0)
         goto failed;
     pool->statistics.startup = now() - began;
@@ -124,6 +136,22 @@ void pool_close(struct pool *pool)
         return;
     pthread_mutex_lock(&pool->mutex);
     pool->closed = true;
+    pthread_mutex_unlock(&pool->mutex);
+    manager_kick(pool);
+}
+
+void pool_close_and_cancel(struct pool *pool)
+{
+    struct pool_result *previous;
+    if (pool_check(pool, NULL) != 0)
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    pool->closed = pool->cancelled = true;
+    /* The last first: so none that waits for a place on the board comes to it. */
+    for (struct pool_result *result = pool->last_unfinished; result; result = previous) {
+        previous = result->previous;
+        result_cancel(result);
+    }
     pthread_mutex_unlock(&pool->mutex);
     manager_kick(pool);
 }
@@ -153,7 +181,7 @@ static bool all_ended(void *context)
     if (!atomic_load(&pool->ended))
         return false;
     pthread_mutex_lock(&pool->mutex);
-    const bool ended = !pool->callbacks && !pool->callback_running;
+    const bool ended = !pool->callbacks && !pool->calling;
     pthread_mutex_unlock(&pool->mutex);
     return ended;
 }
@@ -175,7 +203,7 @@ int pool_join(struct pool *pool, double timeout, struct error *error)
     const bool ends = pool->closed || pool->terminated || pool->end.code != ERROR_NONE ||
                       atomic_load(&pool->interrupted);
     const bool inside = in_callback(pool);
-    const bool iterating = is_iterating(pool) && !pool->terminated &&
+    const bool iterating = is_iterating(pool) && !pool->cancelled && !pool->terminated &&
                            !atomic_load(&pool->interrupted) && pool->end.code == ERROR_NONE;
     pthread_mutex_unlock(&pool->mutex);
     if (!ends)
@@ -201,10 +229,10 @@ void pool_destroy(struct pool *pool)
         end_callback_thread(pool);
         stop_own_helper(pool); /* where no manager was started */
     }
-    const int descriptors[] = {pool->helper_socket, pool->life[0], pool->life[1], pool->event_fd};
-    for (int i = 0; i < 4; i++)
-        if (descriptors[i] >= 0)
-            close(descriptors[i]);
+    descriptors_close(pool->helper_socket);
+    descriptors_close(pool->life[0]);
+    descriptors_close(pool->life[1]);
+    descriptors_close(pool->event_fd);
     pool->helper_socket = pool->life[0] = pool->life[1] = pool->event_fd = -1;
     pool_unreference(pool);
 }

@@ -31,6 +31,7 @@
 #define PARALLEL_POOL_H
 
 #include "common/error.h"
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -68,11 +69,20 @@ struct pool_registered {
 void pool_register(struct pool_registered *registered, const char *name, pool_function *function);
 
 /* Within a task: the index of the element; how to report an error (returns non-zero); and has the
- * task exceeded the pool's soft time limit, so that it should come to an end? */
+ * task exceeded the pool's soft time limit, so that it should come to an end? A program that calls
+ * a task function itself may give it NULL as `task`. */
 size_t pool_task_index(const struct pool_task *task);
-__attribute__((format(printf, 2, 3))) int pool_task_fail(struct pool_task *task, const char *format,
-                                                         ...);
+__attribute__((format(printf, 2, 3), warn_unused_result)) int pool_task_fail(struct pool_task *task,
+                                                                             const char *format,
+                                                                             ...);
 bool pool_task_overdue(const struct pool_task *task);
+
+/* The number of the worker that the task runs in, from 0 to pool_workers - 1; one that replaces
+ * another has its number. -1: no worker of a pool runs it. And a place for what the worker wants to
+ * keep from task to task, such as what the initializer has made; NULL at first, also in a
+ * replacement. The worker's own: nobody frees what it points to. */
+int pool_task_worker(const struct pool_task *task);
+void **pool_task_storage(struct pool_task *task);
 
 /* A task that has started another program and waited for it: so much CPU time that took, which then
  * counts as the worker's. (In the program itself, a loader's thread for example, it does nothing.)
@@ -88,11 +98,12 @@ int pool_startup(struct error *error);
 bool pool_is_spawned_worker(void);
 
 struct pool_options {
-    int workers; /* 1 to POOL_MAX_WORKERS; resources_cores() says how many cores there are */
+    int workers; /* up to POOL_MAX_WORKERS; 0: as many as this process may use cores */
     enum pool_start_method start_method; /* POOL_FORKSERVER unless said */
     pool_function *initializer;          /* called once in each new worker, or NULL: arguments[0] */
     const void *initializer_argument; /*   is a copy of these initializer_size bytes; a failure */
     size_t initializer_size;          /*   makes pool_create fail */
+    double initializer_time_limit;    /*   in seconds: one that takes longer has failed; 0: none */
     int threads_per_worker;           /* OpenMP and BLAS threads in each worker; 0 means 1 */
     int retries; /* how often a chunk is run again when its worker died; 0: it is reported lost */
     long maxtasksperchild; /* chunks after which a worker makes room for a fresh one; 0: no limit */
@@ -110,16 +121,28 @@ struct pool_options {
     /* How many levels of pools there may be below this one: 0, and its workers cannot have pools
      * (Python's daemonic processes); at most POOL_MAX_NESTING. */
     int nesting;
+
+    /* Tasks read the program's standard input, and share its position. Else they find its end at
+     * once, as in Python. */
+    bool keep_stdin;
+
+    /* While pool_create waits for its workers it looks at this, which a signal handler may set to
+     * anything but 0: then it ends with ERROR_INTERRUPTED. NULL: nothing. Later: pool_interrupt. */
+    const volatile sig_atomic_t *interrupted;
 };
 
 #define POOL_MAX_WORKERS 1024
 #define POOL_MAX_NESTING 4
 
-/* Starts the workers and waits until each has said that it is ready. Options NULL: a worker for
- * each core that this process may use, and everything else as if 0. NULL with *error:
+/* Starts the workers and waits until each has said that it is ready. What the program has written
+ * (stdio) is flushed before, so that it comes before what tasks write. Workers take over what the
+ * program is at this moment: user, groups and capabilities, limits, nice value, processors, umask,
+ * and the signals that it ignores. Options NULL: all as if 0. NULL with *error:
  * ERROR_INVALID, ERROR_UNREGISTERED (the initializer), ERROR_TASK (the initializer failed),
- * ERROR_SYSTEM, ERROR_MEMORY, ERROR_BROKEN (workers die while starting; or the helper that
- * pool_startup started is dead: for the rest of the program only "fork" is left). */
+ * ERROR_TIMEOUT (it took too long), ERROR_INTERRUPTED, ERROR_SYSTEM (a worker cannot be started, or
+ * not with what the program may do and no more), ERROR_MEMORY, ERROR_BROKEN (workers die while
+ * starting; or the helper that pool_startup started is dead: for the rest of the program only
+ * "fork" is left). */
 struct pool *pool_create(const struct pool_options *options, struct error *error);
 
 /* Terminates the pool, waits until the last worker is gone, and frees it: what Python does at the
@@ -129,6 +152,11 @@ void pool_destroy(struct pool *pool);
 /* No more work is accepted (ERROR_CLOSED); what was, will be done. An iterator may come to its end,
  * and is work that was accepted until it has, or is freed. */
 void pool_close(struct pool *pool);
+
+/* The same, and what no worker has begun is withdrawn (ERROR_CANCELLED): concurrent.futures'
+ * shutdown(cancel_futures=True). Iterators take nothing more from their sources and end with
+ * ERROR_CLOSED. */
+void pool_close_and_cancel(struct pool *pool);
 
 /* Kills the workers at once; what is not done ends with ERROR_CLOSED. */
 void pool_terminate(struct pool *pool);
@@ -167,7 +195,8 @@ struct pool_results {
 
 /* results[i] = function(arguments[i]) for i in 0 .. tasks-1.
  *
- * chunksize: tasks to a chunk; 0: Python's rule, ceil(tasks / (4 * workers)).
+ * chunksize: tasks to a chunk; 0: Python's rule, ceil(tasks / (4 * workers)); more than there are
+ * tasks: one chunk.
  * tasks 0 is allowed and sends nothing. A task that fails ends its chunk, as in Python; all other
  * chunks are run, and of several errors the one with the lowest index is returned: ERROR_TASK;
  * ERROR_WORKER_LOST: its worker died more often than the pool's retries allow; ERROR_TIMEOUT: the
@@ -200,7 +229,8 @@ struct pool_result;
 /* What to call when the work is done: done, or failed with the error that pool_result_get would
  * give. Either may be NULL. They are called one after the other, in a thread of the pool's own,
  * with all signals blocked, with the results in place; they may use the pool, and wait: that
- * delays other callbacks, and nothing else. */
+ * delays other callbacks, and nothing else. The result is ready when its callback has returned, as
+ * in Python; but in a callback all results are ready that are in place, its own, too. */
 struct pool_callbacks {
     void (*done)(void *results, void *context);
     void (*failed)(const struct error *error, void *context);
@@ -226,7 +256,8 @@ struct pool_result *pool_apply_async(struct pool *pool, pool_function *function,
                                      size_t result_size, const struct pool_callbacks *callbacks,
                                      struct error *error);
 
-/* Is the work done, whatever came of it? Then the results are in place. */
+/* Is the work done, whatever came of it, and has its callback returned? Then the results are in
+ * place. */
 bool pool_result_ready(struct pool_result *result);
 
 /* 1: done without error, 0: with one; -1: not ready yet (ERROR_INVALID). */
@@ -236,6 +267,13 @@ int pool_result_successful(struct pool_result *result, struct error *error);
  * have returned, or ERROR_TIMEOUT. A time-out ends the waiting, not the work. */
 int pool_result_wait(struct pool_result *result, double timeout, struct error *error);
 int pool_result_get(struct pool_result *result, double timeout, struct error *error);
+
+/* Waits until any of these is ready: its place in the list, the lowest if there are several
+ * (Python's concurrent.futures.wait and as_completed). NULLs are passed over, so whoever sets what
+ * he has had to NULL gets all, one after the other. They may be of several pools, of this process.
+ * -1: ERROR_TIMEOUT; ERROR_INVALID, there is none. */
+ptrdiff_t pool_result_wait_any(struct pool_result *const *results, size_t count, double timeout,
+                               struct error *error);
 
 /* Withdraws all chunks that no worker has begun. How many tasks that was; the result's error is
  * then ERROR_CANCELLED, unless it has another with a lower index. */
@@ -254,7 +292,8 @@ enum pool_task_state pool_result_task_state(struct pool_result *result, size_t i
 
 /* Every handle is to be freed once (a forked copy of the program can do nothing else with it), at
  * any time, even after pool_destroy. Before the work is done: the work goes on and its callbacks
- * are called, but copied results go nowhere, and `done` gets NULL for them. NULL is allowed. */
+ * are called, but copied results go nowhere, and `done` gets NULL for them. While its callback is
+ * running in another thread, it waits until that has returned. NULL is allowed. */
 void pool_result_free(struct pool_result *result);
 
 /* ---- Imap: one result after the other -------------------------------------------------------- */
@@ -275,8 +314,9 @@ struct pool_array {
 pool_source pool_from_array;
 
 /* imap: results in the order of the arguments; imap_unordered: as they are done.
- * chunksize at least 1. buffersize: so many chunks at most have been taken from the source and
- * have not yet been asked for; 0: four for each worker. NULL with *error. */
+ * chunksize: 0 means 1, and more than there are arguments is one chunk, as of a map. buffersize: so
+ * many chunks at most have been taken from the source and have not yet been asked for; 0: four for
+ * each worker. NULL with *error. */
 struct pool_iterator *pool_imap(struct pool *pool, pool_function *function, pool_source *source,
                                 void *context, size_t argument_size, size_t result_size,
                                 size_t chunksize, size_t buffersize, struct error *error);
@@ -291,7 +331,7 @@ struct pool_iterator *pool_imap_unordered(struct pool *pool, pool_function *func
  * next call goes on with the next element. Each element is answered exactly once. Also -1, with
  * *index SIZE_MAX: ERROR_TIMEOUT, `timeout` is over and nothing was taken; ERROR_BROKEN,
  * ERROR_CLOSED, ERROR_INTERRUPTED, ERROR_MEMORY or an error of the source, after what was taken
- * before: there is no more. */
+ * before: this is said once, and from then on there is no more (0). */
 int pool_iterator_next(struct pool_iterator *iterator, void *result, size_t *index, double timeout,
                        struct error *error);
 

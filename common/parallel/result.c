@@ -6,7 +6,13 @@
  * kept while somebody has a reference: the program's handle, the list, the thread that calls
  * callbacks. */
 #include "common/parallel/internal.h"
+#include <poll.h>
 #include <stdlib.h>
+
+static bool has_callback(const struct pool_result *result)
+{
+    return result->callbacks.done || result->callbacks.failed;
+}
 
 /* ---- On the board, and off it: with the mutex held ------------------------------------------ */
 
@@ -98,7 +104,7 @@ static void callback_due(struct pool_result *result)
 void result_settle(struct pool_result *result)
 {
     struct pool *pool = result->pool;
-    const bool watched = result->callbacks.done || result->callbacks.failed;
+    const bool watched = has_callback(result);
     if (result->job) {
         leave(result);
         judge(result);
@@ -168,7 +174,7 @@ void result_enter(struct pool_result *result)
     result->previous = pool->last_unfinished;
     *(pool->last_unfinished ? &pool->last_unfinished->next : &pool->unfinished) = result;
     pool->last_unfinished = result;
-    pool->watched += result->callbacks.done || result->callbacks.failed;
+    pool->watched += has_callback(result);
     let_manager_listen(pool); /* before it is published, since it may be done at once */
     if (!pool->first_queued)
         pool->first_queued = result;
@@ -206,7 +212,7 @@ static bool claim_collecting(struct pool_result *result)
 {
     while (atomic_load(&result->state) == RESULT_COLLECTING)
         pthread_cond_wait(&result->pool->collected, &result->pool->mutex);
-    if (atomic_load(&result->state) == RESULT_READY)
+    if (atomic_load(&result->state) >= RESULT_COLLECTED)
         return false;
     atomic_store(&result->state, RESULT_COLLECTING);
     return true;
@@ -236,9 +242,19 @@ void result_collect(struct pool_result *result)
     pool->statistics.bytes_copied += result->copied;
     pool->statistics.last = result->job ? phases_of(result) : (struct pool_phases){0};
     add_phases(&pool->statistics.all, &pool->statistics.last);
+    atomic_store(&result->state, has_callback(result) ? RESULT_COLLECTED : RESULT_READY);
+    pthread_cond_broadcast(&pool->collected);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+void result_called(struct pool_result *result)
+{
+    struct pool *pool = result->pool;
+    pthread_mutex_lock(&pool->mutex);
     atomic_store(&result->state, RESULT_READY);
     pthread_cond_broadcast(&pool->collected);
     pthread_mutex_unlock(&pool->mutex);
+    announce(pool);
 }
 
 static bool is_ready(void *context)
@@ -247,6 +263,10 @@ static bool is_ready(void *context)
     if (atomic_load_explicit(&result->state, memory_order_acquire) == RESULT_READY)
         return true;
     if (!result_is_settled(result))
+        return false;
+    /* Its callback comes first, as in Python; but who waits in a callback would wait for himself.
+     */
+    if (has_callback(result) && !in_callback(result->pool))
         return false;
     result_collect(result); /* NOLINT(clang-analyzer-unix.Malloc): as said there, it is not freed */
     return true;
@@ -298,12 +318,60 @@ int pool_result_get(struct pool_result *result, double timeout, struct error *er
     return -1;
 }
 
-size_t pool_result_cancel(struct pool_result *result)
+/* Of the first that is not NULL on; a wait_condition. */
+struct any {
+    struct pool_result *const *results;
+    size_t count, found;
+};
+
+static bool any_is_ready(void *context)
 {
-    struct pool *pool = result->pool;
+    struct any *any = context;
+    for (any->found = 0; any->found < any->count; any->found++)
+        if (any->results[any->found] && is_ready(any->results[any->found]))
+            return true;
+    return false;
+}
+
+/* Is there one, and are all of one pool, whose news are heard? */
+static struct pool *only_pool(const struct any *any, bool *empty)
+{
+    struct pool *pool = NULL;
+    bool several = false;
+    for (size_t i = 0; i < any->count; i++) {
+        if (!any->results[i])
+            continue;
+        several = several || (pool && pool != any->results[i]->pool);
+        pool = any->results[i]->pool;
+    }
+    *empty = !pool;
+    return several ? NULL : pool;
+}
+
+ptrdiff_t pool_result_wait_any(struct pool_result *const *results, size_t count, double timeout,
+                               struct error *error)
+{
+    struct any any = {.results = results, .count = count};
+    const double deadline = deadline_after(timeout);
+    bool empty, ready;
+    struct pool *pool = only_pool(&any, &empty);
+    if (empty)
+        return error_set(error, ERROR_INVALID, "there is no result to wait for");
+    if (pool) {
+        ready = wait_until(pool, any_is_ready, &any, deadline, false);
+    } else {
+        while (!(ready = any_is_ready(&any)) && now() < deadline)
+            poll(NULL, 0, 1);
+    }
+    if (ready)
+        return (ptrdiff_t)any.found;
+    return error_set(error, ERROR_TIMEOUT, "none is ready after %g s", timeout);
+}
+
+size_t result_cancel(struct pool_result *result)
+{
     struct job *job = result->job;
     size_t cancelled = 0;
-    pthread_mutex_lock(&pool->mutex);
     if (atomic_load(&result->state) == RESULT_UNFINISHED) {
         result->cancelled = true;
         atomic_store(&job->uncertain, 1);
@@ -317,6 +385,16 @@ size_t pool_result_cancel(struct pool_result *result)
         if (job_is_done(job, &result->scanned))
             result_settle(result);
     }
+    return cancelled;
+}
+
+size_t pool_result_cancel(struct pool_result *result)
+{
+    struct pool *pool = result->pool;
+    pthread_mutex_lock(&pool->mutex);
+    const size_t cancelled = result_cancel(result);
+    if (pool->closed)
+        manager_kick(pool); /* this may have been the last of its work */
     pthread_mutex_unlock(&pool->mutex);
     return cancelled;
 }
@@ -332,8 +410,12 @@ void pool_result_free(struct pool_result *result)
     if (!result)
         return;
     pthread_mutex_lock(&result->pool->mutex);
-    const bool unwanted = atomic_load(&result->state) < RESULT_COLLECTING;
-    while (atomic_load(&result->state) == RESULT_COLLECTING) /* into the program's memory */
+    const bool unwanted = atomic_load(&result->state) < RESULT_COLLECTING ||
+                          (atomic_load(&result->state) == RESULT_COLLECTED && /* not called yet */
+                           result->pool->calling != result);
+    /* Into the program's memory, or its callback reads there. */
+    while (atomic_load(&result->state) == RESULT_COLLECTING ||
+           (result->pool->calling == result && !in_callback(result->pool)))
         pthread_cond_wait(&result->pool->collected, &result->pool->mutex);
     if (unwanted)
         result->results.data = NULL;

@@ -5,6 +5,7 @@
  * does, which the creator asks about before it uses the memory again (arena.c). */
 #include "common/parallel/shared_array.h"
 #include "common/parallel/arena.h"
+#include "common/parallel/descriptors.h"
 #include "common/parallel/shared_memory.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -339,6 +340,7 @@ int shared_array_publish(struct shared_array *array, const char *name, struct er
         return -1;
     arena_mark_published(array->data);
     handle->fd = make_page(&description, handle->path, error);
+    descriptors_own(handle->fd);
     return handle->fd < 0 ? -1 : 0;
 }
 
@@ -356,7 +358,7 @@ int shared_array_unpublish(struct shared_array *array, struct error *error)
             sizeof alive ||
         (has_path(handle->fd, handle->path) && unlink(handle->path) != 0))
         status = error_set_errno(error, "cannot take away %s", handle->path);
-    close(handle->fd);
+    descriptors_close(handle->fd);
     handle->fd = -1;
     return status;
 }
@@ -417,6 +419,7 @@ static int open_array(struct handle *handle, int page, bool read_only, struct er
     if (read_page(page, handle->path, &description, array, error) != 0)
         return -1;
     handle->fd = open_memory(&description, read_only, handle->path, error);
+    descriptors_own(handle->fd);
     if (handle->fd < 0)
         return -1;
     if (pread(page, &alive, sizeof alive, offsetof(struct description, alive)) != sizeof alive ||
@@ -429,6 +432,7 @@ static int open_array(struct handle *handle, int page, bool read_only, struct er
                        MAP_SHARED, handle->fd, (off_t)description.offset);
     if (array->data == MAP_FAILED)
         return error_set_errno(error, "cannot map %s", handle->path);
+    madvise(array->data, array->bytes, MADV_DONTDUMP); /* as in the program that made it */
     return 0;
 }
 
@@ -450,8 +454,7 @@ struct shared_array *shared_array_open(const char *name, bool read_only, struct 
         close(page);
     if (status == 0)
         return &handle->array;
-    if (handle->fd >= 0)
-        close(handle->fd);
+    descriptors_close(handle->fd);
     free(handle);
     return NULL;
 }
@@ -463,13 +466,13 @@ void shared_array_close(struct shared_array *array)
         return;
     if (handle->creator == 0) {
         munmap(array->data, array->bytes);
-        close(handle->fd); /* and with it the lock */
+        descriptors_close(handle->fd); /* and with it the lock */
     } else if (handle->creator == getpid()) {
         if (handle->fd >= 0)
             shared_array_unpublish(array, NULL);
         shared_memory_free(array->data);
     } else if (handle->fd >= 0) { /* a forked copy of the creator: all is the creator's */
-        close(handle->fd);
+        descriptors_close(handle->fd);
     }
     free(handle);
 }

@@ -6,6 +6,7 @@
  * by a mutex. A copy of the program (fork, and every worker) has no helper: it forgets this one as
  * it is made. */
 #include "common/parallel/arena.h"
+#include "common/parallel/descriptors.h"
 #include "common/parallel/internal.h"
 #include "common/parallel/resources.h"
 #include <fcntl.h>
@@ -31,42 +32,19 @@ bool pool_is_spawned_worker(void)
 
 /* ---- Its end -------------------------------------------------------------------------------- */
 
-/* Ends a helper and all that it has started, and waits for it. */
-static void stop_helper(pid_t *helper, int *socket)
-{
-    if (*socket >= 0) {
-        shutdown(*socket, SHUT_RDWR); /* hangs up whoever else has a copy of it */
-        close(*socket);
-    }
-    *socket = -1;
-    struct pollfd end = {.fd = *helper > 0 ? pidfd_open(*helper, 0) : -1, .events = POLLIN};
-    const double deadline = now() + PATIENCE;
-    int ended = 0;
-    while (end.fd >= 0 && ended <= 0 && now() < deadline)
-        ended = poll(&end, 1, (int)(1e3 * PATIENCE)); /* again after a signal */
-    if (end.fd >= 0 && ended <= 0)
-        kill(*helper, SIGKILL);
-    if (end.fd >= 0)
-        close(end.fd);
-    if (*helper > 0)
-        while (waitpid(*helper, NULL, 0) < 0 && errno == EINTR)
-            ;
-    *helper = 0;
-}
-
 static void stop_main_helper(void)
 {
     if (getpid() != started_by) /* a process that was forked for another purpose */
         return;
     pthread_mutex_lock(&startup_mutex);
-    stop_helper(&main_helper, &main_socket);
+    helper_stop(&main_helper, &main_socket);
     pthread_mutex_unlock(&startup_mutex);
 }
 
 void stop_own_helper(struct pool *pool)
 {
     if (pool->options.start_method == POOL_FORK)
-        stop_helper(&pool->helper, &pool->helper_socket);
+        helper_stop(&pool->helper, &pool->helper_socket);
 }
 
 /* Its connections hang up one after the other, as the kernel closes them. */
@@ -83,7 +61,7 @@ bool helper_is_dead(struct pool *pool)
     pthread_mutex_lock(&startup_mutex);
     const bool dead = hangs_up(main_socket);
     if (dead)
-        stop_helper(&main_helper, &main_socket);
+        helper_stop(&main_helper, &main_socket);
     pthread_mutex_unlock(&startup_mutex);
     return dead;
 }
@@ -107,6 +85,7 @@ static void forget_program(void)
     startup_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* some thread may have held it */
     main_helper = 0;
     main_socket = -1;
+    descriptors_forget_lock();
 }
 
 /* With the mutex held. */
@@ -122,13 +101,17 @@ static int start_up(struct error *error)
         return -1;
     cores = resources_cores();
     started_by = getpid(); /* before the fork, so that no worker takes itself for the program */
-    main_helper = helper_start(&main_socket, error);
+    main_helper = helper_start(&main_socket, false, error);
     return main_helper > 0 ? 0 : -1;
 }
 
 int pool_startup(struct error *error)
 {
     struct worker_start start;
+    if (started_by != 0 && started_by != getpid() && !is_worker())
+        return error_set(error, ERROR_INVALID,
+                         "pool_startup in a forked copy of a program that has called it: only the "
+                         "program itself can have pools");
     if (started_by != 0)
         return 0;
     if (worker_start_from_environment(&start)) {
@@ -184,7 +167,7 @@ int startup_cores(void)
 int connect_helper(struct pool *pool, struct error *error)
 {
     if (pool->options.start_method == POOL_FORK) {
-        pool->helper = helper_start(&pool->helper_socket, error);
+        pool->helper = helper_start(&pool->helper_socket, true, error);
     } else {
         pthread_mutex_lock(&startup_mutex);
         pool->helper = main_helper;

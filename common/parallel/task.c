@@ -17,12 +17,14 @@
 
 size_t pool_task_index(const struct pool_task *task)
 {
-    return task->index;
+    return task ? task->index : 0;
 }
 
 int pool_task_fail(struct pool_task *task, const char *format, ...)
 {
     va_list arguments;
+    if (!task) /* called by the program itself */
+        return -1;
     va_start(arguments, format);
     error_format(task->message, sizeof task->message, format, arguments);
     va_end(arguments);
@@ -31,13 +33,25 @@ int pool_task_fail(struct pool_task *task, const char *format, ...)
 
 bool pool_task_overdue(const struct pool_task *task)
 {
-    return task->slot &&
+    return task && task->slot &&
            atomic_load_explicit(&task->slot->overdue, memory_order_relaxed) == task->started;
+}
+
+int pool_task_worker(const struct pool_task *task)
+{
+    return task && task->own ? task->worker : -1;
+}
+
+void **pool_task_storage(struct pool_task *task)
+{
+    static _Thread_local void *storage; /* a worker runs all tasks in one thread */
+    (void)task;
+    return &storage;
 }
 
 void pool_task_add_cpu(struct pool_task *task, double seconds)
 {
-    if (task->own)
+    if (task && task->own)
         counter_add(&task->own->outside_ns, (uint64_t)(1e9 * seconds));
 }
 
@@ -147,6 +161,7 @@ void run_chunk(struct board *board, int number, struct job *job, pool_function *
     task.index = 0;
     task.slot = NULL;
     task.own = own;
+    task.worker = number;
     task.message[0] = '\0';
 
     record_chunk_begin(recorder, job, number, own);

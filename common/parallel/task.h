@@ -10,6 +10,7 @@ struct pool_task {
     size_t index;
     const struct worker_slot *slot; /* with time limits, else NULL */
     struct worker_slot *own;        /* where pool_task_add_cpu counts; NULL: not in a worker */
+    int worker;                     /* its number; without meaning where own is NULL */
     uint64_t started;
     char message[sizeof((struct error *)0)->message];
 };

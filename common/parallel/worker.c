@@ -9,9 +9,11 @@
 #include "common/parallel/worker.h"
 #include "common/parallel/base.h"
 #include "common/parallel/blas.h"
+#include "common/parallel/descriptors.h"
 #include "common/parallel/registry.h"
 #include "common/parallel/resources.h"
 #include "common/parallel/task.h"
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <math.h>
@@ -21,7 +23,9 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio_ext.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define TASK_STACK  ((size_t)16 << 20)
@@ -31,7 +35,8 @@ struct worker {
     struct worker_start start;
     struct board *board;
     struct worker_slot *slot;
-    int look_at; /* on the board, first */
+    struct stat event; /* what its event_fd leads to */
+    int look_at;       /* on the board, first */
     long chunks_done;
     struct recorder recorder;
 };
@@ -105,6 +110,20 @@ static bool claim(struct job *job, uint32_t id, struct run *run, size_t *claimed
 
 /* ---- Working on a job ----------------------------------------------------------------------- */
 
+/* A task may close descriptors that are not its own, and then their numbers are others'. */
+static void note_identity(struct worker *worker)
+{
+    if (fstat(worker->start.event_fd, &worker->event) != 0)
+        worker->event = (struct stat){0};
+}
+
+static bool is_still_there(const struct worker *worker)
+{
+    struct stat now;
+    return fstat(worker->start.event_fd, &now) == 0 && now.st_dev == worker->event.st_dev &&
+           now.st_ino == worker->event.st_ino && now.st_mode == worker->event.st_mode;
+}
+
 /* Wakes threads of the parent that sleep. The fence orders what was stored before against their
  * flags: either they see our result before they sleep, or we see that they sleep. */
 static void tell_parent(struct worker *worker)
@@ -118,7 +137,8 @@ static void tell_parent(struct worker *worker)
         counter_add(&worker->slot->wakeups, 1);
     }
     if (atomic_load(&board->manager_listens) && atomic_exchange(&board->manager_listens, 0)) {
-        while (write(worker->start.event_fd, &one, sizeof one) < 0 && errno == EINTR)
+        while (is_still_there(worker) && /* else the manager hears of it when it looks again */
+               write(worker->start.event_fd, &one, sizeof one) < 0 && errno == EINTR)
             ;
         counter_add(&worker->slot->wakeups, 1);
     }
@@ -278,11 +298,13 @@ static int initialize(struct worker *worker)
 {
     struct board *board = worker->board;
     const void *arguments[] = {board->initializer_argument};
-    struct pool_task task = {.slot = NULL, .own = worker->slot};
+    struct pool_task task = {.own = worker->slot, .worker = worker->start.slot};
     if (board->initializer[0] == '\0')
         return 0;
     pool_function *initializer = pool_find(board->initializer);
+    atomic_store(&worker->slot->initializing, now_ns());
     const int failed = (initializer ? initializer : not_found)(arguments, NULL, &task);
+    atomic_store(&worker->slot->initializing, 0);
     if (!failed)
         return 0;
     name_failure(&task, failed);
@@ -303,6 +325,15 @@ _Noreturn static void retire(struct worker *worker)
 {
     atomic_store(&worker->slot->state, WORKER_RETIRED);
     _exit(0);
+}
+
+_Noreturn void worker_unable(const struct worker_start *start, const struct error *error)
+{
+    struct worker_slot *slot = &start->board->slots[start->slot];
+    slot->error_number = error->system_errno;
+    memcpy(slot->message, error->message, sizeof slot->message);
+    atomic_store(&slot->state, WORKER_UNABLE);
+    _exit(1);
 }
 
 /* SIGUSR1 says that the soft time limit is over. Shared memory has said so already; the signal is
@@ -348,17 +379,59 @@ static void *task_thread(void *argument)
     return NULL;
 }
 
+/* exit() in a task: the exit handlers that the program has registered are not the worker's, and its
+ * standard input is not to be wound back to where the program has read to. */
+static void leave_at_once(int status, void *unused)
+{
+    (void)unused;
+    fflush(stdout);
+    _exit(status);
+}
+
+/* A task that reads it finds its end, and takes nothing away from the program. */
+static int close_standard_input(struct error *error)
+{
+    const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0)
+        return error_set_errno(error, "a worker cannot open /dev/null");
+    close(nothing);
+    __fpurge(stdin); /* what the program had read ahead */
+    clearerr(stdin);
+    return 0;
+}
+
+static int start_task_thread(struct worker *worker, struct error *error)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    errno = pthread_attr_init(&attributes);
+    if (errno == 0)
+        errno = pthread_attr_setstacksize(&attributes, TASK_STACK);
+    if (errno == 0)
+        errno = notice_copies();
+    if (errno == 0)
+        errno = pthread_create(&thread, &attributes, task_thread, worker);
+    if (errno == 0)
+        return 0;
+    if (errno == EAGAIN)
+        return error_set_errno(error,
+                               "a worker cannot start a thread (limit of processes, ulimit -u, "
+                               "or of address space, ulimit -v)");
+    return error_set_errno(error, "a worker cannot start a thread");
+}
+
 _Noreturn void worker_main(const struct worker_start *start)
 {
     struct worker worker = {
         .start = *start, .board = start->board, .slot = &start->board->slots[start->slot]};
-    struct pollfd life = {.fd = start->life_fd};
+    struct pollfd life = {.fd = descriptors_move_away(start->life_fd)};
     const struct sigaction soft_limit = {.sa_handler = pass_on}; /* no SA_RESTART */
     sigset_t usr1;
-    pthread_attr_t attributes;
-    pthread_t thread;
+    struct error error;
     char name[16];
 
+    worker.start.event_fd = descriptors_move_away(start->event_fd);
+    note_identity(&worker);
     levels = start->board->nesting;
     worker_pid = getpid();
     timeline_forget();
@@ -366,10 +439,10 @@ _Noreturn void worker_main(const struct worker_start *start)
     prctl(PR_SET_NAME, name);
     if (start->board->time_limits)
         sigaction(SIGUSR1, &soft_limit, NULL);
-    if (pthread_attr_init(&attributes) != 0 ||
-        pthread_attr_setstacksize(&attributes, TASK_STACK) != 0 || notice_copies() != 0 ||
-        pthread_create(&thread, &attributes, task_thread, &worker) != 0)
-        _exit(1);
+    on_exit(leave_at_once, NULL);
+    if ((!start->board->keep_stdin && close_standard_input(&error) != 0) ||
+        start_task_thread(&worker, &error) != 0)
+        worker_unable(start, &error);
     sigemptyset(&usr1);
     sigaddset(&usr1, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &usr1, NULL); /* it is for the other thread */

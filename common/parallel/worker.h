@@ -16,6 +16,9 @@ struct worker_start {
 /* Does not return: runs tasks until the life line hangs up. */
 _Noreturn void worker_main(const struct worker_start *start);
 
+/* In a new worker that cannot go on: the program is told why. */
+_Noreturn void worker_unable(const struct worker_start *start, const struct error *error);
+
 /* spawn.c. In a fresh copy of the program: the start that its environment describes. False if none
  * is there; does not return if it is there and is wrong. */
 bool worker_start_from_environment(struct worker_start *start);

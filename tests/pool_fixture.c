@@ -1,6 +1,7 @@
 #include "tests/pool_fixture.h"
 #include "common/parallel/resources.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -9,6 +10,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -68,6 +70,22 @@ struct ledger take_ledger(void)
                             .names = names_are_ours ? count_names() : -1};
     count_mappings(&ledger);
     return ledger;
+}
+
+size_t arena_bytes(void)
+{
+    char path[64], target[64];
+    struct stat status;
+    for (int fd = 3; fd < 64; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        const ssize_t length = readlink(path, target, sizeof target - 1);
+        if (length <= 0)
+            continue;
+        target[length] = '\0';
+        if (strncmp(target, "/memfd:arena", 12) == 0 && fstat(fd, &status) == 0)
+            return (size_t)status.st_blocks * 512;
+    }
+    ck_abort_msg("there is no arena");
 }
 
 #define KEPT_BY_LIBRARY 24
@@ -267,6 +285,34 @@ void settled_pids(struct pool *pool, const pid_t *dead, pid_t *pids)
         for (int i = 0; i < pool_workers(pool); i++)
             settled = settled && pids[i] != 0 && (!dead || pids[i] != dead[i]);
     }
+}
+
+/* ---- Victims --------------------------------------------------------------------------------- */
+
+struct running start_victim(const char *name, int method)
+{
+    char number[8];
+    int pipe_ends[2];
+    snprintf(number, sizeof number, "%d", method);
+    ck_assert_int_eq(pipe2(pipe_ends, O_CLOEXEC), 0);
+    const pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        setpgid(0, 0);
+        dup2(pipe_ends[1], STDOUT_FILENO);
+        execl("/proc/self/exe", "victim", name, number, (char *)NULL);
+        _exit(127);
+    }
+    close(pipe_ends[1]);
+    return (struct running){.pid = pid, .output = pipe_ends[0]};
+}
+
+int end_of_victim(struct running victim)
+{
+    int status;
+    ck_assert_int_eq(waitpid(victim.pid, &status, 0), victim.pid);
+    close(victim.output);
+    return status;
 }
 
 /* ---- Situations ------------------------------------------------------------------------------ */

@@ -38,6 +38,7 @@ extern bool helper_is_gone; /* a test has killed it */
 struct ledger take_ledger(void);
 void expect_as_before(void);
 int count_entries(const char *directory);
+size_t arena_bytes(void); /* the memory that is behind the arena now */
 
 void set_up(void);
 void tear_down(void);
@@ -74,6 +75,17 @@ void settled_pids(struct pool *pool, const pid_t *dead, pid_t *pids);
 
 void pause_ms(int milliseconds);
 double seconds(void); /* CLOCK_MONOTONIC */
+
+/* ---- Victims: programs that need a start of their own, or die --------------------------------
+ * A fresh copy of the test program, in a process group of its own, as `victim NAME METHOD`. */
+
+struct running {
+    pid_t pid;
+    int output; /* what it writes to its standard output */
+};
+
+struct running start_victim(const char *name, int method);
+int end_of_victim(struct running victim); /* waits for it: its status */
 
 /* ---- Situations: each start method with 1, 2 and 8 workers (sanitizers: 1 and 2) -------------
  * With FORKJOIN_SHORT set three of them, 0 to 2, each start method and each number once. */

@@ -2,12 +2,13 @@
  *
  * A script in shared memory says what becomes of each sample: the load function reads it, and
  * notes what it did. Arrangements are the ways to load: the caller, threads, and processes with
- * each start method.
+ * each start method. Programs that end with a loader open are victims, as in test_parallel.c.
  */
 #include "common/parallel/loader.h"
 #include "tests/pool_fixture.h"
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MANY        60
@@ -345,6 +346,41 @@ START_TEST(each_epoch_is_a_permutation)
     take_all(loader, &options);
     loader_destroy(loader);
     free_data(data);
+}
+END_TEST
+
+/* Drawn with replacement: each sample of an epoch twice, one of them always, and one of them for
+ * all of the last batch. Each is loaded as often as it is named. */
+static void name_samples_twice(struct data *data, long *named)
+{
+    for (size_t i = 0; i < MANY; i++) {
+        data->order[i] /= 2;
+        data->order[MANY + i] = 5;
+        if (i >= MANY / BATCH * BATCH)
+            data->order[2 * MANY + i] = 9;
+    }
+    for (size_t i = 0; i < ALL_SAMPLES; i++)
+        named[data->order[i]]++;
+}
+
+START_TEST(an_order_may_name_a_sample_more_than_once)
+{
+    for (int variant = 0; variant < 4; variant++) {
+        struct data *data = make_data(MANY, variant & 1);
+        struct loader_options options = arrangement(_i, data, MANY);
+        long named[MANY] = {0};
+        name_samples_twice(data, named);
+        options.copied = !(variant & 1);
+        options.chunksize = variant & 2 ? 1 : BATCH;
+        struct loader *loader = create(&options);
+        take_all(loader, &options);
+        for (int i = 0; i < MANY; i++)
+            ck_assert_msg(atomic_load(&data->script->runs[i]) == named[i],
+                          "sample %d was loaded %ld times instead of %ld", i,
+                          atomic_load(&data->script->runs[i]), named[i]);
+        loader_destroy(loader);
+        free_data(data);
+    }
 }
 END_TEST
 
@@ -896,6 +932,41 @@ START_TEST(two_loaders_with_threads)
 }
 END_TEST
 
+/* By turns, and then only from the second, in which a worker dies. */
+START_TEST(two_loaders_with_processes_of_their_own)
+{
+    struct data *first = make_data(MANY, true), *second = make_data(37, false);
+    struct loader_options one = arrangement(THREADS + _i, first, MANY);
+    struct loader_options two = arrangement(THREADS + _i, second, 37);
+    two.copied = true;
+    two.own.start_method = (enum pool_start_method)((one.own.start_method + 1) % 3);
+    two.workers = one.workers == 2 ? 1 : 2;
+    struct loader *a = create(&one), *b = create(&two);
+    const size_t in_b = EPOCHS * batches_of(&two);
+    for (size_t i = 0; i < 8; i++) {
+        take_batches(a, &one, i, i + 1);
+        take_batches(b, &two, i, i + 1);
+        const pid_t by_a = atomic_load(&first->script->loaded_by[first->order[i * BATCH]]);
+        const pid_t by_b = atomic_load(&second->script->loaded_by[second->order[i]]);
+        ck_assert_int_ne(by_a, by_b);
+    }
+    loader_destroy(a);
+    take_batches(b, &two, 8, 10);
+    const pid_t dead = atomic_load(&second->script->loaded_by[second->order[0]]);
+    ck_assert_int_eq(kill(dead, SIGKILL), 0);
+    expect_death(dead);
+    take_batches(b, &two, 10, in_b);
+    ck_assert_int_eq(loader_rewind(b, &error), 0);
+    take_all(b, &two);
+    for (int i = 0; i < 37; i++)
+        ck_assert_int_ne(atomic_load(&second->script->loaded_by[i]), dead);
+    ck_assert_uint_eq(loader_statistics(b).failed, 0);
+    loader_destroy(b);
+    free_data(first);
+    free_data(second);
+}
+END_TEST
+
 /* The pool ends under the loader: each batch says so, and there is an end. */
 START_TEST(the_pool_ends)
 {
@@ -967,10 +1038,96 @@ START_TEST(many_passes)
 }
 END_TEST
 
-int main(void)
+/* ---- Programs that end with a loader open ---------------------------------------------------- */
+
+#define WAYS        6 /* the caller, threads, threads under a GIL, and each start method */
+#define FIRST_HANGS 20
+
+/* The sample's index; from the 20th on it hangs, and says so. Columns: where; whether. */
+static int load_or_hang(const void *const *arguments, void *result, struct pool_task *task)
+{
+    const struct loader_sample *sample = arguments[0];
+    atomic_long *hanging = *(atomic_long *const *)arguments[1];
+    (void)task;
+    if (*(const bool *)arguments[2] && sample->index >= FIRST_HANGS) {
+        atomic_fetch_add(hanging, 1);
+        pause_ms(-1);
+    }
+    *(long *)result = sample->index;
+    return 0;
+}
+POOL_TASK(load_or_hang);
+
+/* NAME WAY: takes a batch, keeps another, and ends with others on their way: some that never come,
+ * or large ones. The loader is never destroyed. */
+static int victim_main(const char *name, int way)
+{
+    static struct loader *loader; /* it and what it reads are there to the end */
+    static atomic_long *hanging;
+    static bool hangs;
+    struct loader_batch batch;
+    if (pool_startup(&error) != 0)
+        return 30;
+    hangs = strcmp(name, "hangs") == 0;
+    hanging = shared_memory_allocate(1, sizeof *hanging, &error);
+    const struct pool_column columns[] = {
+        {.data = &hanging, .size = sizeof hanging, .constant = true},
+        {.data = &hangs, .size = sizeof hangs, .constant = true},
+    };
+    const struct loader_options options = {
+        .load = load_or_hang,
+        .columns = columns,
+        .column_count = 2,
+        .samples = 800000,
+        .sample_size = sizeof(long),
+        .batch_size = hangs ? FIRST_HANGS / 2 : 40000,
+        .kind = way < 3 ? LOADER_THREADS : LOADER_PROCESSES,
+        .workers = way == 0 ? 0 : 2,
+        .own = {.start_method = (enum pool_start_method)(way < 3 ? 0 : way - 3)},
+        .gil = way == 2 ? gil_create(GIL_SWITCH_INTERVAL, &error) : NULL};
+    loader = hanging ? loader_create(&options, &error) : NULL;
+    if (!loader)
+        return 31;
+    for (size_t number = 0; number < 2; number++) {
+        if (loader_next(loader, &batch, -1, &error) != 1)
+            return 10;
+        const long *loaded = batch.data;
+        for (size_t i = 0; i < batch.count; i++)
+            if (loaded[i] != (long)(number * options.batch_size + i))
+                return 11;
+        if (number == 0 && loader_return(loader, &batch, &error) != 0)
+            return 12;
+    }
+    while (hangs && way > 0 && atomic_load(hanging) == 0)
+        pause_ms(1);
+    return 3;
+}
+
+static void expect_end(const char *name, int way)
+{
+    const int status = end_of_victim(start_victim(name, way));
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 3, "status 0x%x", (unsigned)status);
+    expect_no_process(false);
+}
+
+START_TEST(a_program_ends_after_its_first_batches_whatever_hangs)
+{
+    expect_end("hangs", _i);
+}
+END_TEST
+
+START_TEST(a_program_ends_with_large_batches_on_their_way)
+{
+    expect_end("large", _i);
+}
+END_TEST
+
+int main(int argc, char **argv)
 {
     if (pool_is_spawned_worker()) /* a fresh copy of this program, which does not return */
         pool_startup(NULL);
+    if (argc == 3)
+        return victim_main(argv[1], atoi(argv[2]));
     own_shared_memory_names();
     Suite *suite = suite_create("loader");
 
@@ -980,6 +1137,7 @@ int main(void)
     tcase_add_loop_test(batches, sizes, 0, ARRANGEMENTS);
     tcase_add_loop_test(batches, no_columns_and_slots_in_shared_memory, 0, ARRANGEMENTS);
     tcase_add_loop_test(batches, each_epoch_is_a_permutation, 0, ARRANGEMENTS);
+    tcase_add_loop_test(batches, an_order_may_name_a_sample_more_than_once, 0, ARRANGEMENTS);
     tcase_add_loop_test(batches, rewind_at_any_time, 0, ARRANGEMENTS);
     tcase_add_loop_test(batches, many_passes, 0, ARRANGEMENTS);
 
@@ -1003,12 +1161,17 @@ int main(void)
     tcase_add_loop_test(processes, a_worker_killed_from_outside, 0, SITUATIONS);
     tcase_add_loop_test(processes, a_deadly_sample, 0, SITUATIONS);
     tcase_add_loop_test(processes, two_loaders_on_one_pool, 0, SITUATIONS);
+    tcase_add_loop_test(processes, two_loaders_with_processes_of_their_own, 0, SITUATIONS);
     tcase_add_loop_test(processes, the_pool_ends, 0, SITUATIONS);
 
     TCase *threads = add_case(suite, "threads");
     tcase_add_test(threads, two_loaders_with_threads);
     tcase_add_loop_test(threads, threads_under_a_gil, 0, THREADS);
     tcase_add_loop_test(threads, rewind_with_parts_to_load, 0, THREADS);
+
+    TCase *programs = add_case(suite, "programs");
+    tcase_add_loop_test(programs, a_program_ends_after_its_first_batches_whatever_hangs, 0, WAYS);
+    tcase_add_loop_test(programs, a_program_ends_with_large_batches_on_their_way, 0, WAYS);
 
     return run_suite(suite);
 }

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -1825,23 +1824,6 @@ static void expect_no_array(size_t count, size_t size, enum error_code code)
     ck_assert_ptr_null(shared_memory_allocate(count, size, NULL));
 }
 
-/* The memory that is behind the arena now. */
-static size_t arena_bytes(void)
-{
-    char path[64], target[64];
-    struct stat status;
-    for (int fd = 3; fd < 64; fd++) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        const ssize_t length = readlink(path, target, sizeof target - 1);
-        if (length <= 0)
-            continue;
-        target[length] = '\0';
-        if (strncmp(target, "/memfd:arena", 12) == 0 && fstat(fd, &status) == 0)
-            return (size_t)status.st_blocks * 512;
-    }
-    ck_abort_msg("there is no arena");
-}
-
 START_TEST(arrays_that_cannot_be)
 {
     const size_t held = arena_bytes(), available = resources_memory();
@@ -2193,29 +2175,6 @@ static int victim_main(char **arguments)
     return 32;
 }
 
-struct running {
-    pid_t pid;
-    int output;
-};
-
-static struct running start_victim(const char *name, int method)
-{
-    char number[8];
-    int pipe_ends[2];
-    snprintf(number, sizeof number, "%d", method);
-    ck_assert_int_eq(pipe2(pipe_ends, O_CLOEXEC), 0);
-    const pid_t pid = fork();
-    ck_assert_int_ge(pid, 0);
-    if (pid == 0) {
-        setpgid(0, 0);
-        dup2(pipe_ends[1], STDOUT_FILENO);
-        execl("/proc/self/exe", "victim", name, number, (char *)NULL);
-        _exit(127);
-    }
-    close(pipe_ends[1]);
-    return (struct running){.pid = pid, .output = pipe_ends[0]};
-}
-
 /* Processes of the victim's group besides itself. Its helper is nobody's child, so it is not among
  * those that descend from it. */
 static int others_of(struct running victim)
@@ -2236,14 +2195,6 @@ static void await_work(struct running victim)
         ck_assert_int_eq(read(victim.output, &byte, 1), 1);
     while (byte != '.'); /* "hello" may come before */
     ck_assert_int_ge(others_of(victim), 3);
-}
-
-static int end_of_victim(struct running victim)
-{
-    int status;
-    ck_assert_int_eq(waitpid(victim.pid, &status, 0), victim.pid);
-    close(victim.output);
-    return status;
 }
 
 static void expect_success(const char *name, int method)

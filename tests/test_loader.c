@@ -1122,6 +1122,219 @@ START_TEST(a_program_ends_with_large_batches_on_their_way)
 }
 END_TEST
 
+/* ---- Samplers, batches and streams of one's own ---------------------------------------------- */
+
+/* More places than samples, some named twice, some never. */
+START_TEST(a_sampler_of_ones_own)
+{
+    enum { DRAWN = 25, SAMPLES = 10 };
+    struct data *data = make_data(SAMPLES, false);
+    int64_t order[2 * DRAWN];
+    for (int i = 0; i < 2 * DRAWN; i++)
+        order[i] = i * i % SAMPLES;
+    struct loader_options options = arrangement(_i, data, SAMPLES);
+    options.order = order;
+    options.drawn = DRAWN;
+    options.epochs = 2;
+    struct loader *loader = create(&options);
+    struct loader_batch batch;
+    size_t place = 0;
+    ck_assert_uint_eq(loader_batches(loader), (DRAWN - 1) / BATCH + 1);
+    while (loader_next(loader, &batch, -1, &error) == 1) {
+        const struct loaded *loaded = batch.data;
+        ck_assert_uint_eq(batch.epoch, place / DRAWN);
+        for (size_t i = 0; i < batch.count; i++, place++) {
+            ck_assert_int_eq(loaded[i].index, order[place]);
+            ck_assert_int_eq(loaded[i].raw, order[place] * order[place]);
+        }
+        ck_assert_int_eq(loader_return(loader, &batch, &error), 0);
+    }
+    ck_assert_uint_eq(place, 2 * DRAWN);
+    loader_destroy(loader);
+    free_data(data);
+}
+END_TEST
+
+START_TEST(batches_of_ones_own)
+{
+    static const size_t ends[] = {1, 4, 5, 16, 20};
+    enum { BATCHES = sizeof ends / sizeof *ends };
+    struct data *data = make_data(MANY, true);
+    struct loader_options options = arrangement(_i, data, MANY);
+    options.batch_ends = ends;
+    options.batch_count = BATCHES;
+    options.batch_size = 0; /* it is not read */
+    struct loader *loader = create(&options);
+    struct loader_batch batch;
+    for (size_t b = 0; b < (size_t)EPOCHS * BATCHES; b++) {
+        ck_assert_msg(loader_next(loader, &batch, -1, &error) == 1, "%s", error.message);
+        const size_t first = b % BATCHES > 0 ? ends[b % BATCHES - 1] : 0;
+        const struct loaded *loaded = batch.data;
+        ck_assert_uint_eq(batch.number, b % BATCHES);
+        ck_assert_uint_eq(batch.count, ends[b % BATCHES] - first);
+        for (size_t i = 0; i < batch.count; i++)
+            ck_assert_int_eq(loaded[i].index, data->order[b / BATCHES * MANY + first + i]);
+        ck_assert_int_eq(loader_return(loader, &batch, &error), 0);
+    }
+    ck_assert_int_eq(loader_next(loader, &batch, -1, &error), 0);
+    loader_destroy(loader);
+    free_data(data);
+}
+END_TEST
+
+struct stream {
+    long next, end, fails_at;
+    pthread_t thread; /* that may ask */
+};
+
+static int next_item(void *context, void *item)
+{
+    struct stream *stream = context;
+    ck_assert(pthread_equal(stream->thread, pthread_self()));
+    if (stream->next == stream->fails_at)
+        return -1;
+    if (stream->next == stream->end)
+        return 0;
+    *(long *)item = stream->next * stream->next; /* as load finds it in an array's element */
+    stream->next++;
+    return 1;
+}
+
+static struct loader_options streaming(int i, const struct data *data, struct stream *stream)
+{
+    struct loader_options options = arrangement(i, data, 0);
+    options.columns = data->columns + 1; /* the script, which is constant */
+    options.column_count = 1;
+    options.epochs = 0;
+    options.order = NULL;
+    options.stream = next_item;
+    options.stream_context = stream;
+    options.item_size = sizeof(long);
+    return options;
+}
+
+/* Takes batches until there are no more: samples 0, 1, 2, ... in order. How many. */
+static long take_stream(struct loader *loader)
+{
+    struct loader_batch batch;
+    long samples = 0;
+    int status;
+    while ((status = loader_next(loader, &batch, -1, &error)) == 1) {
+        const struct loaded *loaded = batch.data;
+        for (size_t i = 0; i < batch.count; i++, samples++) {
+            ck_assert_int_eq(batch.indices[i], samples);
+            ck_assert_int_eq(loaded[i].index, samples);
+            ck_assert_int_eq(loaded[i].raw, samples * samples);
+            ck_assert_int_eq(loaded[i].seed, SEED);
+        }
+        ck_assert_int_eq(loader_return(loader, &batch, &error), 0);
+    }
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(loader_next(loader, &batch, -1, &error), 0);
+    return samples;
+}
+
+START_TEST(a_stream_gives_the_same_whoever_loads)
+{
+    static const long lengths[] = {0, 1, BATCH - 1, BATCH, BATCH + 1, 5 * BATCH, MANY};
+    struct data *data = make_data(0, false);
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+        for (int drop = 0; drop < 2; drop++) {
+            struct stream stream = {.end = lengths[i], .fails_at = -1, .thread = pthread_self()};
+            struct loader_options options = streaming(_i, data, &stream);
+            options.drop_last = drop;
+            struct loader *loader = create(&options);
+            const long expected = drop ? lengths[i] / BATCH * BATCH : lengths[i];
+            ck_assert_int_eq(take_stream(loader), expected);
+            ck_assert_uint_eq(loader_batches(loader), (size_t)(expected + BATCH - 1) / BATCH);
+            ck_assert_int_eq(loader_rewind(loader, &error), -1);
+            loader_destroy(loader);
+        }
+    free_data(data);
+}
+END_TEST
+
+/* A worker dies with a batch: its items are loaded again, and none is taken twice. */
+START_TEST(a_stream_goes_on_after_a_workers_death)
+{
+    struct data *data = make_data(0, false);
+    struct stream stream = {.end = MANY, .fails_at = -1, .thread = pthread_self()};
+    struct loader_options options = streaming(THREADS + _i, data, &stream);
+    data->script->acts[10] = data->script->acts[40] = DIE_ONCE;
+    struct loader *loader = create(&options);
+    ck_assert_int_eq(take_stream(loader), MANY);
+    ck_assert_int_eq(atomic_load(&data->script->runs[10]), 2);
+    loader_destroy(loader);
+    free_data(data);
+}
+END_TEST
+
+START_TEST(a_stream_that_fails)
+{
+    struct data *data = make_data(0, false);
+    struct stream stream = {.end = MANY, .fails_at = 2 * BATCH + 3, .thread = pthread_self()};
+    struct loader_options options = streaming(_i, data, &stream);
+    struct loader *loader = create(&options);
+    struct loader_batch batch;
+    for (int b = 0; b < 2; b++) {
+        ck_assert_int_eq(loader_next(loader, &batch, -1, &error), 1);
+        ck_assert_uint_eq(batch.count, BATCH);
+        ck_assert_int_eq(loader_return(loader, &batch, &error), 0);
+    }
+    expect_failure(loader_next(loader, &batch, -1, &error), &error, ERROR_TASK, "stream failed");
+    ck_assert_int_eq(loader_next(loader, &batch, -1, &error), 0);
+    loader_destroy(loader);
+    free_data(data);
+}
+END_TEST
+
+START_TEST(wrong_samplers_batches_and_streams)
+{
+    static const size_t empty[] = {3, 3}, descending[] = {3, 2}, far[] = {3, MANY + 1};
+    struct data *data = make_data(MANY, false);
+    struct stream stream = {.thread = pthread_self()};
+    const struct loader_options plain = arrangement(0, data, MANY);
+    struct loader_options options[8];
+    for (int i = 0; i < 8; i++)
+        options[i] = i < 5 ? plain : streaming(0, data, &stream);
+    options[0].batch_ends = empty;
+    options[1].batch_ends = descending;
+    options[2].batch_ends = far;
+    for (int i = 0; i < 4; i++)
+        options[i].batch_count = 2; /* [3]: without ends */
+    options[4].drawn = MANY + 1;
+    options[4].order = NULL;
+    options[5].item_size = 0;
+    options[6].samples = 3;
+    options[7].columns = data->columns; /* not constant */
+    for (int i = 0; i < 8; i++) {
+        ck_assert_msg(!loader_create(&options[i], &error), "options %d", i);
+        ck_assert_msg(error.code == ERROR_INVALID, "options %d: %s", i, error.message);
+    }
+    ck_assert_ptr_null(loader_create(NULL, &error));
+    ck_assert_int_eq(error.code, ERROR_INVALID);
+    free_data(data);
+}
+END_TEST
+
+/* An existing pool has its workers, whatever the loader says. */
+START_TEST(a_pool_without_a_number_of_workers)
+{
+    struct data *data = make_data(MANY, false);
+    struct pool *pool = create_with(situation(_i));
+    struct loader_options options = arrangement(0, data, MANY);
+    options.pool = pool;
+    options.workers = 0;
+    struct loader *loader = create(&options);
+    take_all(loader, &options);
+    for (int i = 0; i < MANY; i++)
+        ck_assert_int_ne(atomic_load(&data->script->loaded_by[i]), getpid());
+    loader_destroy(loader);
+    pool_destroy(pool);
+    free_data(data);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (pool_is_spawned_worker()) /* a fresh copy of this program, which does not return */
@@ -1147,6 +1360,15 @@ int main(int argc, char **argv)
     tcase_add_loop_test(errors, bad_options, 0, ARRANGEMENTS);
     tcase_add_loop_test(errors, destroy_in_the_midst, 0, ARRANGEMENTS);
     tcase_add_loop_test(errors, destroy_while_samples_hang, 0, SITUATIONS);
+
+    TCase *own = add_case(suite, "of one's own");
+    tcase_add_loop_test(own, a_sampler_of_ones_own, 0, ARRANGEMENTS);
+    tcase_add_loop_test(own, batches_of_ones_own, 0, ARRANGEMENTS);
+    tcase_add_loop_test(own, a_stream_gives_the_same_whoever_loads, 0, ARRANGEMENTS);
+    tcase_add_loop_test(own, a_stream_goes_on_after_a_workers_death, 0, SITUATIONS);
+    tcase_add_loop_test(own, a_stream_that_fails, 0, ARRANGEMENTS);
+    tcase_add_test(own, wrong_samplers_batches_and_streams);
+    tcase_add_loop_test(own, a_pool_without_a_number_of_workers, 0, SITUATIONS);
 
     TCase *slots = add_case(suite, "slots");
     tcase_add_loop_test(slots, all_slots_on_loan, 0, ARRANGEMENTS);

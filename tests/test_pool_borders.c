@@ -1037,6 +1037,116 @@ START_TEST(a_task_without_a_pool)
 }
 END_TEST
 
+/* ---- Results whose size only the task knows
+ * ------------------------------------------------------ */
+
+/* As many bytes as it is told, in pieces of different lengths. */
+static int give_bytes(const void *const *arguments, void *result, struct pool_task *task)
+{
+    const size_t count = *(const size_t *)arguments[0];
+    unsigned char piece[1000];
+    if (result)
+        return -1;
+    for (size_t done = 0, step = 1; done < count; step = step * 3 % 997 + 1) {
+        const size_t part = step < count - done ? step : count - done;
+        for (size_t i = 0; i < part; i++)
+            piece[i] = (unsigned char)((done + i) * 7 + count);
+        if (pool_task_append(task, piece, part) != 0)
+            return -1;
+        done += part;
+    }
+    return 0;
+}
+POOL_TASK(give_bytes);
+
+static void expect_bytes(const struct pool_bytes *found, size_t count)
+{
+    const unsigned char *bytes = found->data;
+    size_t wrong = 0;
+    ck_assert_uint_eq(found->size, count);
+    ck_assert(count > 0 ? bytes != NULL : bytes == NULL);
+    for (size_t i = 0; i < count; i++)
+        wrong += bytes[i] != (unsigned char)(i * 7 + count);
+    ck_assert_uint_eq(wrong, 0);
+}
+
+START_TEST(results_of_any_size)
+{
+    enum { TASKS = 60 };
+    size_t counts[TASKS];
+    struct pool_bytes results[TASKS];
+    struct pool *pool = create_with(situation(_i));
+    for (size_t i = 0; i < TASKS; i++)
+        counts[i] = i == 17 ? 3000000 : i * i * i % 70001;
+    for (size_t chunksize = 0; chunksize < 3; chunksize++) {
+        ck_assert_msg(pool_map_bytes(pool, give_bytes, counts, sizeof *counts, results, TASKS,
+                                     chunksize, &error) == 0,
+                      "%s", error.message);
+        for (size_t i = 0; i < TASKS; i++) {
+            expect_bytes(&results[i], counts[i]);
+            free(results[i].data);
+        }
+    }
+    ck_assert_int_eq(pool_map_bytes(pool, give_bytes, counts, sizeof *counts, NULL, 0, 0, &error),
+                     0);
+    ck_assert_int_eq(pool_map_bytes(pool, give_bytes, counts, sizeof *counts, NULL, 2, 0, &error),
+                     -1);
+    map_squares(pool, 100, 0);
+    pool_destroy(pool);
+}
+END_TEST
+
+static int give_or_fail(const void *const *arguments, void *result, struct pool_task *task)
+{
+    const size_t count = *(const size_t *)arguments[0];
+    if (give_bytes(arguments, result, task) != 0)
+        return -1;
+    if (count == 5)
+        return pool_task_fail(task, "five");
+    if (count == 9)
+        die(BY_KILL);
+    return 0;
+}
+POOL_TASK(give_or_fail);
+
+/* What others gave is there. */
+START_TEST(results_of_any_size_beside_failures)
+{
+    size_t counts[12];
+    struct pool_bytes results[12];
+    struct pool *pool = create_with(situation(_i));
+    for (size_t i = 0; i < 12; i++)
+        counts[i] = i;
+    ck_assert_int_eq(
+        pool_map_bytes(pool, give_or_fail, counts, sizeof *counts, results, 12, 1, &error), -1);
+    ck_assert_int_eq(error.code, ERROR_TASK);
+    ck_assert_uint_eq(error.task, 5);
+    for (size_t i = 0; i < 12; i++) {
+        expect_bytes(&results[i], i == 5 || i == 9 ? 0 : i);
+        free(results[i].data);
+    }
+    long x = 1, y;
+    ck_assert_int_eq(pool_apply(pool, give_bytes, &x, sizeof x, &y, sizeof y, &error), -1);
+    pool_destroy(pool);
+}
+END_TEST
+
+POOL_MAP_TASK(cube, long, long)
+{
+    *result = *argument * *argument * *argument;
+}
+
+START_TEST(the_shortest_task)
+{
+    const long x[3] = {1, 2, 3};
+    long y[3];
+    struct pool *pool = create_with(situation(_i));
+    ck_assert_int_eq(pool_map(pool, cube, x, sizeof *x, y, sizeof *y, 3, 0, &error), 0);
+    ck_assert(y[0] == 1 && y[1] == 8 && y[2] == 27);
+    pool_destroy(pool);
+}
+END_TEST
+
 /* ---- The suite ---------------------------------------------------------------------------------
  */
 
@@ -1089,6 +1199,9 @@ static void add_calls(Suite *suite)
     tcase_add_loop_test(calls, a_workers_number_and_what_it_keeps, 0, SITUATIONS);
     tcase_add_loop_test(calls, closed_and_cancelled, 0, SITUATIONS);
     tcase_add_test(calls, a_task_without_a_pool);
+    tcase_add_loop_test(calls, results_of_any_size, 0, SITUATIONS);
+    tcase_add_loop_test(calls, results_of_any_size_beside_failures, 0, SITUATIONS);
+    tcase_add_loop_test(calls, the_shortest_task, 0, 3);
 }
 
 int main(int argc, char **argv)

@@ -103,14 +103,6 @@ static int arena_descriptor(void)
     return -1;
 }
 
-/* The memory that is behind the arena now. */
-static size_t arena_bytes(void)
-{
-    struct stat status;
-    ck_assert_int_eq(fstat(arena_descriptor(), &status), 0);
-    return (size_t)status.st_blocks * 512;
-}
-
 /* ---- The peer: its side ---------------------------------------------------------------------- */
 
 static struct shared_array *peers;

@@ -38,6 +38,7 @@ struct extent {
     size_t offset, size;
     enum extent_state state;
     bool published; /* used or lent: others may hold a lock on it */
+    bool sparse;    /* used: memory is behind it only where it was touched */
 };
 
 static struct arena_place place = {.fd = -1};
@@ -246,10 +247,11 @@ static bool is_locked(const struct extent *extent)
 
 static void release(size_t i)
 {
+    const bool sparse = extents[i].sparse;
     extents[i].state = WARM;
-    extents[i].published = false;
+    extents[i].published = extents[i].sparse = false;
     warm_bytes += extents[i].size;
-    if (warm_bytes <= MOST_WARM || !cool(i))
+    if ((warm_bytes <= MOST_WARM && !sparse) || !cool(i))
         merge_around(i);
 }
 
@@ -328,17 +330,43 @@ static size_t take_extent(size_t size, bool *is_zero, struct error *error)
     return i;
 }
 
+/* Only the process that mapped the arena may: a copy's mutex may be locked for ever. */
+static int check_owner(struct error *error)
+{
+    if (getpid() == owner)
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "only the process that called pool_startup can allocate shared memory");
+}
+
+void *arena_allocate_range(size_t bytes, struct error *error)
+{
+    const size_t size = whole_pages(bytes);
+    char *memory = NULL;
+    if (check_owner(error) != 0)
+        return NULL;
+    pthread_mutex_lock(&mutex);
+    const size_t i = make_room() == 0 ? best_fit(COLD, size) : extent_count;
+    if (i < extent_count) {
+        split(i, size);
+        extents[i].state = USED;
+        extents[i].sparse = true;
+        memory = (char *)place.base + extents[i].offset;
+    } else {
+        error_set(error, ERROR_MEMORY, "no address range of %.1f MB is left in shared memory",
+                  (double)size / 1e6);
+    }
+    pthread_mutex_unlock(&mutex);
+    return memory;
+}
+
 void *arena_allocate(size_t bytes, bool zeroed, struct error *error)
 {
     const size_t size = whole_pages(bytes);
     bool is_zero = false;
     char *memory = NULL;
-    if (getpid() != owner) { /* and its copy of the mutex may be locked for ever */
-        error_set(error, ERROR_INVALID,
-                  "only the process that called pool_startup can allocate "
-                  "shared memory");
+    if (check_owner(error) != 0)
         return NULL;
-    }
     pthread_mutex_lock(&mutex);
     take_back_lent();
     if (size < bytes || make_room() != 0) {

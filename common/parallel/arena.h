@@ -26,6 +26,10 @@ const struct arena_place *arena_places(int *count);
 void *arena_allocate(size_t bytes, bool zeroed, struct error *error);
 void arena_free(void *memory);
 
+/* Addresses without memory behind them, which comes where they are touched; at its beginning
+ * zeroed. For what nobody knows the size of. Freed by arena_free, and its memory with it. */
+void *arena_allocate_range(size_t bytes, struct error *error);
+
 /* From now on other programs may hold locks on this memory (F_OFD_SETLK, a read lock through a
  * descriptor that they opened). Freed with such a lock on it, it is not used again before that is
  * gone. */

@@ -48,6 +48,7 @@ struct job {
     struct chunk *chunks;   /* [chunk_count] */
     struct job_slot *slots; /* [slot_count]: one for each worker; one chunk needs only one */
     int slot_count;
+    struct heap *heap;         /* for results that grow, which are structs output then; or NULL */
     struct timeline *timeline; /* where workers record what they do of it, or NULL */
     struct pool_results results;
     struct pool_column columns[POOL_MAX_COLUMNS]; /* all pointers lie in the arena */

@@ -2,9 +2,11 @@
  *
  * From the bottom to the top; each file calls only files above it in this list, never below:
  *
- *   base.c       the clock, sleeping and waking, threads
+ *   base.c       the clock, sleeping and waking, threads;  descriptors.c  those that pools have
+ *   inherit.c    what a worker takes over from its program
  *   resources.c  what this process may use of the machine;  blas.c  whose BLAS it is
  *   arena.c      the shared memory, mapped at one address in every process
+ *   output.c     results that grow while a task is at work
  *   timeline.c   recordings of who did what when;  gil.c  a model of Python's lock
  *   shared_array.c  arrays with a shape and a type, and with a name if they shall be found
  *   registry.c   the tasks, by name
@@ -33,6 +35,7 @@
 #include "common/parallel/base.h"
 #include "common/parallel/board.h"
 #include "common/parallel/helper.h"
+#include "common/parallel/output.h"
 #include "common/parallel/pool.h"
 #include "common/parallel/registry.h"
 #include "common/parallel/task.h"
@@ -176,6 +179,7 @@ struct work {
     const struct pool_column *columns;
     size_t column_count;
     struct pool_results results;
+    struct heap *heap; /* where results that grow go; results are structs output; or NULL */
     bool keep_results; /* results.data is NULL: they stay in the job, for whoever wants them */
     size_t tasks, chunksize, first_index;
 };

@@ -287,6 +287,7 @@ struct job *job_build(struct pool *pool, const struct work *work, uint64_t *copi
     job->chunk_count = plan.chunk_count;
     job->column_count = work->column_count;
     job->first_index = work->first_index;
+    job->heap = work->heap;
     job->timeline = timeline_of_jobs();
     job->slots = (struct job_slot *)(void *)(memory + plan.slots_at);
     job->slot_count = (int)plan.slot_count;

@@ -28,29 +28,57 @@ static const int64_t *order_of(struct loader *loader, size_t epoch)
 {
     const struct loader_options *options = &loader->options;
     if (options->shuffle && loader->shuffled_for != epoch) {
-        options->shuffle(loader->shuffled, options->samples, epoch, options->shuffle_context);
+        options->shuffle(loader->shuffled, options->drawn, epoch, options->shuffle_context);
         loader->shuffled_for = epoch;
     }
     return options->shuffle ? loader->shuffled
-           : options->order ? options->order + epoch * options->samples
+           : options->order ? options->order + epoch * options->drawn
                             : NULL;
 }
 
-/* Which samples. False, with the slot's error, if one of them cannot be. */
-static bool describe_batch(struct loader *loader, struct slot *slot)
+/* The places of the epoch's order that make this batch of it. */
+static size_t places_of(const struct loader_options *options, size_t number, size_t *count)
+{
+    if (options->batch_ends) {
+        const size_t first = number > 0 ? options->batch_ends[number - 1] : 0;
+        *count = options->batch_ends[number] - first;
+        return first;
+    }
+    const size_t first = number * options->batch_size, left = options->drawn - first;
+    *count = left < options->batch_size ? left : options->batch_size;
+    return first;
+}
+
+/* The next items of the stream. What they are is in the slot, how many there were, too. */
+static void take_items(struct loader *loader, struct slot *slot)
+{
+    const struct loader_options *options = &loader->options;
+    int more = 1;
+    for (slot->count = 0; slot->count < options->batch_size; slot->count++) {
+        const size_t i = slot->count;
+        more = options->stream(options->stream_context, slot->items + i * options->item_size);
+        if (more <= 0)
+            break;
+        slot->indices[i] = (int64_t)(loader->submitted * options->batch_size + i);
+        slot->samples[i] = (struct loader_sample){.seed = options->seed, .index = slot->indices[i]};
+    }
+    if (more > 0)
+        return;
+    if (more < 0) {
+        error_set(&slot->error, ERROR_TASK, "the stream failed after %zu samples",
+                  loader->submitted * options->batch_size + slot->count);
+        slot->error.task = SIZE_MAX;
+    }
+    const bool left_out = options->drop_last || slot->count == 0;
+    loader->total = loader->submitted + (more < 0 || !left_out);
+}
+
+static void take_samples(struct loader *loader, struct slot *slot)
 {
     const struct loader_options *options = &loader->options;
     const size_t epoch = loader->submitted / loader->batches;
-    const size_t first = loader->submitted % loader->batches * options->batch_size;
+    const size_t first = places_of(options, loader->submitted % loader->batches, &slot->count);
     const int64_t *order = order_of(loader, epoch);
-    slot->count = options->samples - first < options->batch_size ? options->samples - first
-                                                                 : options->batch_size;
-    slot->chunksize = options->chunksize;
-    if (options->chunksize == 0)
-        slot->chunksize = loader->submitted == loader->taken ? loader->share : options->batch_size;
-    slot->parts = (slot->count - 1) / slot->chunksize + 1;
-    slot->busy_ns = 0;
-    slot->error.code = ERROR_NONE;
     for (size_t i = 0; i < slot->count; i++) {
         const int64_t index = order ? order[first + i] : (int64_t)(first + i);
         slot->indices[i] = index;
@@ -61,6 +89,22 @@ static bool describe_batch(struct loader *loader, struct slot *slot)
             slot->error.task = i;
         }
     }
+}
+
+/* Which samples. False, with the slot's error, if one of them cannot be. */
+static bool describe_batch(struct loader *loader, struct slot *slot)
+{
+    const struct loader_options *options = &loader->options;
+    slot->busy_ns = 0;
+    slot->error.code = ERROR_NONE;
+    if (is_stream(loader))
+        take_items(loader, slot);
+    else
+        take_samples(loader, slot);
+    slot->chunksize = options->chunksize;
+    if (options->chunksize == 0)
+        slot->chunksize = loader->submitted == loader->taken ? loader->share : options->batch_size;
+    slot->parts = slot->count > 0 ? (slot->count - 1) / slot->chunksize + 1 : 0;
     return slot->error.code == ERROR_NONE;
 }
 
@@ -68,6 +112,8 @@ static void submit(struct loader *loader, struct slot *slot)
 {
     atomic_store(&slot->number, loader->submitted);
     const bool right = describe_batch(loader, slot);
+    if (loader->submitted == loader->total) /* the stream has come to its end, with nothing left */
+        return;
     loader->submitted++;
     atomic_store(&slot->state, right ? LOADING : LOADED);
     if (right && with_threads(loader))
@@ -232,6 +278,9 @@ static int next(struct loader *loader, struct loader_batch *batch, double timeou
                 struct error *error)
 {
     *batch = (struct loader_batch){.slot = SIZE_MAX};
+    if (is_stream(loader) && loader->taken == loader->submitted &&
+        loader->lent < loader->slot_count && renew_workers(loader, error) == 0)
+        fill_slots(loader); /* only so it is known whether there is more */
     if (loader->taken == loader->total)
         return 0;
     if (loader->lent == loader->slot_count)
@@ -299,11 +348,13 @@ struct loader *loader_create(const struct loader_options *options, struct error 
     }
     loader->options = all;
     for (size_t c = 0; c < all.column_count; c++)
-        loader->columns[1 + c] = all.columns[c];
-    loader->options.columns = loader->columns + 1;
-    loader->batches =
-        all.samples / all.batch_size + (!all.drop_last && all.samples % all.batch_size != 0);
-    loader->total = loader->batches * all.epochs;
+        loader->columns[first_column(loader) + c] = all.columns[c];
+    loader->options.columns = loader->columns + first_column(loader);
+    loader->batches = all.stream       ? SIZE_MAX
+                      : all.batch_ends ? all.batch_count
+                                       : all.drawn / all.batch_size +
+                                             (!all.drop_last && all.drawn % all.batch_size != 0);
+    loader->total = all.stream ? SIZE_MAX : loader->batches * all.epochs;
     loader->share = all.workers > 0 ? (all.batch_size - 1) / (size_t)all.workers + 1 : 1;
     loader->shuffled_for = SIZE_MAX;
     loader->spin = all.workers < resources_cores();
@@ -336,6 +387,8 @@ static void drop_all(struct loader *loader)
 
 int loader_rewind(struct loader *loader, struct error *error)
 {
+    if (is_stream(loader))
+        return error_set(error, ERROR_INVALID, "a stream cannot begin again");
     if (loader->lent > 0)
         return error_set(error, ERROR_INVALID, "%zu batches are on loan", loader->lent);
     if (loader->total == 0)
@@ -362,7 +415,7 @@ void loader_destroy(struct loader *loader)
 
 size_t loader_batches(const struct loader *loader)
 {
-    return loader->batches;
+    return !is_stream(loader) ? loader->batches : loader->total < SIZE_MAX ? loader->total : 0;
 }
 
 struct loader_statistics loader_statistics(const struct loader *loader)

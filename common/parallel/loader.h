@@ -39,7 +39,8 @@ struct loader_sample {
 
 enum loader_kind { LOADER_THREADS, LOADER_PROCESSES };
 
-/* Writes the order of an epoch, a permutation of 0 .. samples-1 as a rule, to order[samples].
+/* Writes the order of an epoch, a permutation of 0 .. samples-1 as a rule, to order[samples] (with
+ * .drawn: so many places).
  * Called once for each epoch, one after the other, by the thread that calls the loader. */
 typedef void loader_shuffle(int64_t *order, size_t samples, size_t epoch, void *context);
 
@@ -55,7 +56,7 @@ struct loader_options {
     size_t column_count, samples, sample_size;
 
     /* Which batches, for how many epochs (0: one). A last batch of less than batch_size samples is
-     * left out with drop_last. order: [epochs][samples], or NULL; shuffle: makes it, or NULL; with
+     * left out with drop_last. order: [epochs][drawn], or NULL; shuffle: makes it, or NULL; with
      * neither: 0, 1, 2, ... in each epoch. */
     size_t batch_size, epochs;
     bool drop_last;
@@ -63,6 +64,25 @@ struct loader_options {
     loader_shuffle *shuffle;
     void *shuffle_context;
     uint64_t seed; /* for loader_sample */
+
+    /* A sampler of one's own: an epoch has so many places (0: as many as there are samples), and
+     * its order may name a sample several times, or never. */
+    size_t drawn;
+
+    /* Batches of one's own: batch b of each epoch has the places batch_ends[b - 1] (0 for the
+     * first) to batch_ends[b] - 1 of the order; ascending, each batch has at least one. batch_size
+     * is not read. */
+    const size_t *batch_ends;
+    size_t batch_count;
+
+    /* Or a data set that is a stream: `stream` writes the next item of item_size bytes and returns
+     * 1; 0: the end; below 0: an error, which its batch gets, and the end. It is called by the
+     * thread that calls the loader, in order, so whoever loads gets the same items. `load` has the
+     * item as arguments[1], the columns, which must be constant, behind it. One epoch; no order,
+     * shuffle, samples, batch_ends or rewinding. */
+    pool_source *stream;
+    void *stream_context;
+    size_t item_size;
 
     /* Who loads: so many workers of this kind; 0: the caller of loader_next. pool: the processes of
      * an existing one, as many as it has, whatever `kind` and `workers` are; it must live longer.
@@ -117,7 +137,8 @@ int loader_next(struct loader *loader, struct loader_batch *batch, double timeou
 int loader_return(struct loader *loader, const struct loader_batch *batch, struct error *error);
 
 /* Begins again with epoch 0, with the same workers; what was loaded and not taken is dropped.
- * ERROR_INVALID: a batch is on loan; or workers could not be started, as of loader_next. */
+ * ERROR_INVALID: a batch is on loan, or it is a stream; or workers could not be started, as of
+ * loader_next. */
 int loader_rewind(struct loader *loader, struct error *error);
 
 /* At any time. Batches on loan are gone with it. Threads come to the end of the sample they are at;
@@ -125,7 +146,7 @@ int loader_rewind(struct loader *loader, struct error *error);
  * a rule. NULL is allowed. */
 void loader_destroy(struct loader *loader);
 
-size_t loader_batches(const struct loader *loader); /* in one epoch */
+size_t loader_batches(const struct loader *loader); /* in one epoch; of a stream 0, until its end */
 
 /* Since loader_create; of the batches that were taken. */
 struct loader_statistics {

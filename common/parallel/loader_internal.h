@@ -27,6 +27,7 @@ struct slot {
     char *data;
     int64_t *indices;
     struct loader_sample *samples;
+    char *items;        /* of a stream: [count][item_size] */
     struct error error; /* .task: the place in the batch */
     _Atomic uint64_t busy_ns;
 
@@ -69,6 +70,17 @@ struct loader {
 static inline bool with_threads(const struct loader *loader)
 {
     return loader->options.workers > 0 && loader->options.kind == LOADER_THREADS;
+}
+
+static inline bool is_stream(const struct loader *loader)
+{
+    return loader->options.stream != NULL;
+}
+
+/* Of `load`: the first of the program's columns. Before it are the sample and a stream's item. */
+static inline size_t first_column(const struct loader *loader)
+{
+    return is_stream(loader) ? 2 : 1;
 }
 
 static inline bool with_processes(const struct loader *loader)

@@ -37,7 +37,7 @@ static int make_slots(struct loader *loader, struct error *error)
 {
     const struct loader_options *options = &loader->options;
     const bool processes = with_processes(loader), copied = processes && options->copied;
-    size_t data, indices, samples, all;
+    size_t data, indices, samples, items, all;
     if (__builtin_mul_overflow(options->prefetch, (size_t)options->workers, &all) ||
         __builtin_add_overflow(all, options->lend, &all))
         all = SIZE_MAX;
@@ -48,6 +48,8 @@ static int make_slots(struct loader *loader, struct error *error)
     if (!round_up(options->batch_size, options->sample_size, &data) ||
         !round_up(options->batch_size, sizeof(int64_t), &indices) ||
         !round_up(options->batch_size, sizeof(struct loader_sample), &samples) ||
+        !round_up(options->batch_size, options->item_size, &items) ||
+        __builtin_add_overflow(samples, items, &samples) ||
         __builtin_add_overflow(indices, samples, &all) ||
         __builtin_add_overflow(all, copied ? 0 : data, &all))
         return error_set(error, ERROR_INVALID, "batches of %zu samples of %zu bytes overflow",
@@ -66,6 +68,7 @@ static int make_slots(struct loader *loader, struct error *error)
         char *at = loader->memory + i * all;
         loader->slots[i].indices = (int64_t *)(void *)at;
         loader->slots[i].samples = (struct loader_sample *)(void *)(at + indices);
+        loader->slots[i].items = at + indices + samples - items;
         loader->slots[i].data = copied ? loader->copies + i * data : at + indices + samples;
     }
     return 0;
@@ -76,7 +79,7 @@ static int make_lists(struct loader *loader, struct error *error)
     const struct loader_options *options = &loader->options;
     loader->threads = calloc((size_t)options->workers + 1, sizeof *loader->threads);
     if (options->shuffle)
-        loader->shuffled = calloc(options->samples + 1, sizeof *loader->shuffled);
+        loader->shuffled = calloc(options->drawn + 1, sizeof *loader->shuffled);
     if (!loader->threads || (options->shuffle && !loader->shuffled))
         return error_set(error, ERROR_MEMORY, "no memory for a loader");
     return 0;

@@ -20,12 +20,14 @@ void submit_to_pool(struct loader *loader, struct slot *slot)
     const struct loader_options *options = &loader->options;
     const struct pool_results results = {.data = slot->data, .size = options->sample_size};
     loader->columns[0] = (struct pool_column){.data = slot->samples, .size = sizeof *slot->samples};
-    for (size_t c = 1; c <= options->column_count; c++)
+    const size_t first = first_column(loader), columns = first + options->column_count;
+    if (is_stream(loader))
+        loader->columns[1] = (struct pool_column){.data = slot->items, .size = options->item_size};
+    for (size_t c = first; c < columns; c++)
         if (!loader->columns[c].constant && !loader->columns[c].copied_each)
             loader->columns[c].indices = slot->indices;
-    slot->result =
-        pool_starmap_async(loader->pool, options->load, loader->columns, 1 + options->column_count,
-                           &results, slot->count, slot->chunksize, NULL, &slot->error);
+    slot->result = pool_starmap_async(loader->pool, options->load, loader->columns, columns,
+                                      &results, slot->count, slot->chunksize, NULL, &slot->error);
     if (!slot->result) /* it is told when its turn comes */
         atomic_store(&slot->state, LOADED);
 }

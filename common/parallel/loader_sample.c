@@ -7,11 +7,13 @@ static int load_sample(const struct loader *loader, const struct slot *slot, siz
 {
     const struct loader_options *options = &loader->options;
     const size_t index = (size_t)slot->indices[i];
-    const void *arguments[POOL_MAX_COLUMNS] = {&slot->samples[i]};
+    const void *arguments[POOL_MAX_COLUMNS] = {
+        &slot->samples[i], is_stream(loader) ? slot->items + i * options->item_size : NULL};
     for (size_t c = 0; c < options->column_count; c++) {
         const struct pool_column *column = &options->columns[c];
         const bool same = column->constant || column->copied_each;
-        arguments[1 + c] = (const char *)column->data + (same ? 0 : index * column->size);
+        arguments[first_column(loader) + c] =
+            (const char *)column->data + (same ? 0 : index * column->size);
     }
     *task = (struct pool_task){.index = i};
     return options->load(arguments, slot->data + i * options->sample_size, task);

@@ -61,6 +61,20 @@ typedef int pool_function(const void *const *arguments, void *result, struct poo
     }                                                                                              \
     struct pool_registered /* so that a semicolon may follow */
 
+/* The shortest form of a task, for pool_map: POOL_MAP_TASK(square, long, long) { *result =
+ * *argument * *argument; } defines and registers it. It reads *argument, of the first type, and
+ * writes *result, of the second; it cannot fail. */
+#define POOL_MAP_TASK(function, argument_type, result_type)                                        \
+    static void function##_each(const argument_type *argument, result_type *result);               \
+    static int function(const void *const *arguments, void *result, struct pool_task *task)        \
+    {                                                                                              \
+        (void)task;                                                                                \
+        function##_each(arguments[0], result);                                                     \
+        return 0;                                                                                  \
+    }                                                                                              \
+    POOL_TASK(function);                                                                           \
+    static void function##_each(const argument_type *argument, result_type *result)
+
 struct pool_registered {
     const char *name;
     pool_function *function;
@@ -214,6 +228,20 @@ int pool_map(struct pool *pool, pool_function *function, const void *arguments,
 int pool_starmap(struct pool *pool, pool_function *function, const struct pool_column *columns,
                  size_t column_count, const struct pool_results *results, size_t tasks,
                  size_t chunksize, struct error *error);
+
+/* Results whose size only the task knows. It is given NULL for its result, and appends bytes, as
+ * often as it likes, 0 or -1 (no memory: then it returns that). The program has them in one piece
+ * when all is done, from malloc: the caller frees each results[i].data, NULL where there are none.
+ * Of a task that was not completed there are none. Otherwise as pool_map. ERROR_MEMORY also if
+ * there is no room for them here: what fits is there. */
+struct pool_bytes {
+    void *data;
+    size_t size;
+};
+int pool_map_bytes(struct pool *pool, pool_function *function, const void *arguments,
+                   size_t argument_size, struct pool_bytes *results, size_t tasks, size_t chunksize,
+                   struct error *error);
+int pool_task_append(struct pool_task *task, const void *bytes, size_t count);
 
 /* One task: *result = function(argument). */
 int pool_apply(struct pool *pool, pool_function *function, const void *argument,

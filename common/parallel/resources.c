@@ -308,3 +308,14 @@ void resources_place(int index)
         sched_setaffinity(0, size, all);
     CPU_FREE(all);
 }
+
+bool resources_is_bound(void)
+{
+    size_t size, own_size;
+    cpu_set_t *all = resources_processors(&size), *own = no_processors(&own_size);
+    const bool bound = all && own && sched_getaffinity(0, own_size, own) == 0 &&
+                       CPU_COUNT_S(own_size, own) < CPU_COUNT_S(size, all);
+    CPU_FREE(all);
+    CPU_FREE(own);
+    return bound;
+}

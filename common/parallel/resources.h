@@ -45,6 +45,9 @@ void resources_place(int index);
 void resources_bind(int index);
 int resources_here(void);
 
+/* May the calling thread run on fewer processors than that? Somebody has chosen them. */
+bool resources_is_bound(void);
+
 /* For tests, the parsing of what the kernel shows. Cores from cpu.max of version 2 ("150000
  * 100000", "max 100000"), from cpu.cfs_quota_us and cpu.cfs_period_us of version 1 ("-1",
  * "100000"); and the path of this process for a controller ("": version 2) from the text of

@@ -137,6 +137,44 @@ int pool_map(struct pool *pool, pool_function *function, const void *arguments,
     return pool_starmap(pool, function, &column, 1, &all, tasks, chunksize, error);
 }
 
+static void collect_bytes(const struct heap *heap, const struct output *outputs,
+                          struct pool_bytes *results, size_t tasks, struct error *error,
+                          int *status)
+{
+    for (size_t i = 0; i < tasks; i++) {
+        results[i] = (struct pool_bytes){output_collect(heap, &outputs[i]), outputs[i].size};
+        if (results[i].data || outputs[i].size == 0)
+            continue;
+        results[i].size = 0;
+        if (*status == 0)
+            *status = error_set(error, ERROR_MEMORY, "no memory for a result of %zu bytes",
+                                outputs[i].size);
+    }
+}
+
+int pool_map_bytes(struct pool *pool, pool_function *function, const void *arguments,
+                   size_t argument_size, struct pool_bytes *results, size_t tasks, size_t chunksize,
+                   struct error *error)
+{
+    const struct pool_column column = {.data = arguments, .size = argument_size};
+    if (!results && tasks > 0)
+        return error_set(error, ERROR_INVALID, "the results are NULL");
+    struct output *outputs = calloc(tasks > 0 ? tasks : 1, sizeof *outputs);
+    if (!outputs)
+        return error_set(error, ERROR_MEMORY, "no memory for %zu results", tasks);
+    const struct pool_results all = {.data = outputs, .size = sizeof *outputs};
+    struct work work = starmap_work(function, &column, 1, &all, tasks, chunksize);
+    work.heap = heap_create(error);
+    int status = work.heap ? run(pool, &work, error) : -1;
+    for (size_t i = 0; i < tasks && results; i++)
+        results[i] = (struct pool_bytes){NULL, 0};
+    if (work.heap && results)
+        collect_bytes(work.heap, outputs, results, tasks, error, &status);
+    heap_free(work.heap);
+    free(outputs);
+    return status;
+}
+
 struct pool_result *pool_map_async(struct pool *pool, pool_function *function,
                                    const void *arguments, size_t argument_size, void *results,
                                    size_t result_size, size_t tasks, size_t chunksize,

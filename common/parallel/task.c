@@ -42,6 +42,17 @@ int pool_task_worker(const struct pool_task *task)
     return task && task->own ? task->worker : -1;
 }
 
+int pool_task_append(struct pool_task *task, const void *bytes, size_t count)
+{
+    if (!task || !task->writer.heap)
+        return pool_task_fail(task,
+                              "pool_task_append in a task of another call than pool_map_bytes");
+    if (output_append(&task->writer, bytes, count) == 0)
+        return 0;
+    return pool_task_fail(task, "no shared memory for a result of %zu bytes",
+                          task->writer.output.size + count);
+}
+
 void **pool_task_storage(struct pool_task *task)
 {
     static _Thread_local void *storage; /* a worker runs all tasks in one thread */
@@ -162,6 +173,7 @@ void run_chunk(struct board *board, int number, struct job *job, pool_function *
     task.slot = NULL;
     task.own = own;
     task.worker = number;
+    task.writer.heap = job->heap;
     task.message[0] = '\0';
 
     record_chunk_begin(recorder, job, number, own);
@@ -174,7 +186,9 @@ void run_chunk(struct board *board, int number, struct job *job, pool_function *
         task.index = job->first_index + i;
         if (time_limits)
             start_clock(own, &task);
-        const int failed = function(arguments, result, &task);
+        if (job->heap)
+            task.writer = (struct output_writer){.heap = job->heap};
+        const int failed = function(arguments, job->heap ? NULL : result, &task);
         if (is_copy)
             _exit(0); /* the task has forked, and returned twice */
         if (time_limits)
@@ -186,6 +200,8 @@ void run_chunk(struct board *board, int number, struct job *job, pool_function *
             atomic_store_explicit(&job->incomplete, 1, memory_order_relaxed);
             break;
         }
+        if (job->heap)
+            *(struct output *)(void *)result = task.writer.output;
         task.message[0] = '\0'; /* it may have thought better of failing */
         atomic_store_explicit(completed, (uint32_t)(i + 1 - first), memory_order_release);
     }

@@ -3,6 +3,7 @@
 #define PARALLEL_TASK_H
 
 #include "common/parallel/board.h"
+#include "common/parallel/output.h"
 #include "common/parallel/timeline.h"
 
 /* What pool_task_ functions look at. */
@@ -11,6 +12,7 @@ struct pool_task {
     const struct worker_slot *slot; /* with time limits, else NULL */
     struct worker_slot *own;        /* where pool_task_add_cpu counts; NULL: not in a worker */
     int worker;                     /* its number; without meaning where own is NULL */
+    struct output_writer writer;    /* pool_task_append's */
     uint64_t started;
     char message[sizeof((struct error *)0)->message];
 };

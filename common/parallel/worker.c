@@ -263,7 +263,8 @@ static _Atomic uint32_t *spin_place(struct worker *worker)
 static bool spin(const struct board *board, uint32_t heard)
 {
     const double until = now() + SPIN;
-    if (sched_getcpu() == atomic_load(&board->waiting_on)) /* it is rung there: not on my core */
+    if (sched_getcpu() == atomic_load(&board->waiting_on) && /* it is rung there: not on my core, */
+        !resources_is_bound())                               /* unless it was chosen for me */
         resources_place(resources_here() + 1);
     do
         for (int i = 0; i < 64; i++) {

@@ -14,6 +14,13 @@ static struct pool_result *next_due(struct pool *pool)
     return result;
 }
 
+/* The pool's copy, which is there as long as the callback runs: the program's own buffer may go
+ * with its handle at any time. */
+static void *results_for_callback(const struct pool_result *result)
+{
+    return result->results.data && result->job ? result->job->results.data : result->results.data;
+}
+
 static void call(struct pool_result *result)
 {
     const struct pool_callbacks *callbacks = &result->callbacks;
@@ -21,7 +28,7 @@ static void call(struct pool_result *result)
     if (result->error.code != ERROR_NONE && callbacks->failed)
         callbacks->failed(&result->error, callbacks->context);
     if (result->error.code == ERROR_NONE && callbacks->done)
-        callbacks->done(result->results.data, callbacks->context);
+        callbacks->done(results_for_callback(result), callbacks->context);
 }
 
 /* With the mutex held, but for its way through the result's own functions. */

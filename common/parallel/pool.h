@@ -257,8 +257,10 @@ struct pool_result;
 /* What to call when the work is done: done, or failed with the error that pool_result_get would
  * give. Either may be NULL. They are called one after the other, in a thread of the pool's own,
  * with all signals blocked, with the results in place; they may use the pool, and wait: that
- * delays other callbacks, and nothing else. The result is ready when its callback has returned, as
- * in Python; but in a callback all results are ready that are in place, its own, too. */
+ * delays other callbacks, and nothing else. What `done` is given is the pool's copy of the results,
+ * or the results themselves if they lie in shared memory, valid until it returns. The result is
+ * ready when its callback has returned, as in Python; but in a callback all results are ready that
+ * are in place, its own, too. */
 struct pool_callbacks {
     void (*done)(void *results, void *context);
     void (*failed)(const struct error *error, void *context);
@@ -320,8 +322,7 @@ enum pool_task_state pool_result_task_state(struct pool_result *result, size_t i
 
 /* Every handle is to be freed once (a forked copy of the program can do nothing else with it), at
  * any time, even after pool_destroy. Before the work is done: the work goes on and its callbacks
- * are called, but copied results go nowhere, and `done` gets NULL for them. While its callback is
- * running in another thread, it waits until that has returned. NULL is allowed. */
+ * are called, but copied results go nowhere, and `done` gets NULL for them. NULL is allowed. */
 void pool_result_free(struct pool_result *result);
 
 /* ---- Imap: one result after the other -------------------------------------------------------- */

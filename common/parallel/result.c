@@ -410,12 +410,8 @@ void pool_result_free(struct pool_result *result)
     if (!result)
         return;
     pthread_mutex_lock(&result->pool->mutex);
-    const bool unwanted = atomic_load(&result->state) < RESULT_COLLECTING ||
-                          (atomic_load(&result->state) == RESULT_COLLECTED && /* not called yet */
-                           result->pool->calling != result);
-    /* Into the program's memory, or its callback reads there. */
-    while (atomic_load(&result->state) == RESULT_COLLECTING ||
-           (result->pool->calling == result && !in_callback(result->pool)))
+    const bool unwanted = atomic_load(&result->state) < RESULT_COLLECTING;
+    while (atomic_load(&result->state) == RESULT_COLLECTING) /* into the program's memory */
         pthread_cond_wait(&result->pool->collected, &result->pool->mutex);
     if (unwanted)
         result->results.data = NULL;

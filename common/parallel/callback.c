@@ -31,28 +31,31 @@ static void call(struct pool_result *result)
         callbacks->done(results_for_callback(result), callbacks->context);
 }
 
-/* With the mutex held, but for its way through the result's own functions. */
+/* Called with the mutex held; releases it for a moment. */
 static void after_call(struct pool *pool)
 {
     struct pool_result *result = pool->calling;
     pool->calling = NULL;
-    pthread_mutex_unlock(&pool->mutex);
     result_called(result);
+    pthread_mutex_unlock(&pool->mutex);
     result_unreference(result);
-    announce(pool); /* pool_join may wait for it */
+    announce(pool); /* who waits for the result, or in pool_join */
     pthread_mutex_lock(&pool->mutex);
 }
 
 static void *call_back(void *argument);
 
-/* With the mutex held, which the thread takes first: so it finds itself here. */
+/* Nobody joins it: it says itself when it has ended. With the mutex held, which it takes first, so
+ * that it finds itself in the pool. */
 static int start(struct pool *pool)
 {
     pthread_t thread;
     const int failed = thread_start(&thread, call_back, pool);
-    if (!failed)
-        atomic_store(&pool->callback_thread, thread);
-    return failed;
+    if (failed)
+        return failed;
+    pthread_detach(thread);
+    atomic_store(&pool->callback_thread, thread);
+    return 0;
 }
 
 /* A callback has ended its thread (pthread_exit): another one goes on. Where none can be started
@@ -62,13 +65,9 @@ static void go_on_elsewhere(void *argument)
     struct pool *pool = argument;
     pthread_mutex_lock(&pool->mutex);
     after_call(pool);
-    const bool wanted =
-        !pool->callbacks_end; /* else somebody joins this thread, or it is detached */
-    const bool started = wanted && start(pool) == 0;
+    const bool started = start(pool) == 0;
     pthread_mutex_unlock(&pool->mutex);
-    if (started)
-        pthread_detach(pthread_self());
-    else
+    if (!started)
         call_back(pool);
 }
 
@@ -92,6 +91,8 @@ static void *call_back(void *argument)
             pthread_cond_wait(&pool->callback_condition, &pool->mutex);
         }
     }
+    pool->callbacks_ended = true;
+    pthread_cond_broadcast(&pool->collected);
     pthread_mutex_unlock(&pool->mutex);
     pool_unreference(pool);
     return NULL;
@@ -118,9 +119,7 @@ void end_callback_thread(struct pool *pool)
     pthread_mutex_lock(&pool->mutex);
     pool->callbacks_end = true;
     pthread_cond_signal(&pool->callback_condition);
+    while (!in_callback(pool) && !pool->callbacks_ended)
+        pthread_cond_wait(&pool->collected, &pool->mutex);
     pthread_mutex_unlock(&pool->mutex);
-    if (in_callback(pool))
-        pthread_detach(pool->callback_thread); /* the pool's memory stays until it ends */
-    else
-        pthread_join(pool->callback_thread, NULL);
 }

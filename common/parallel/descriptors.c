@@ -10,6 +10,7 @@
 
 static int *owned;
 static int owned_count, owned_room;
+static bool inherited; /* this process has closed its program's: what is not listed is not ours */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 void descriptors_lock(void)
@@ -22,14 +23,11 @@ void descriptors_unlock(void)
     pthread_mutex_unlock(&mutex);
 }
 
-/* Without memory for the list it is left out: then a "fork" worker keeps one descriptor too many.
- */
+/* Without memory for the list it is left out: then a "fork" worker keeps it, and who waits for its
+ * other end to hang up waits for that worker, too. */
 void descriptors_own(int fd)
 {
-    if (fd < 0)
-        return;
-    descriptors_lock();
-    if (owned_count == owned_room) {
+    if (fd >= 0 && owned_count == owned_room) {
         const int room = owned_room ? 2 * owned_room : 32;
         int *more = realloc(owned, (size_t)room * sizeof *owned);
         if (more) {
@@ -37,23 +35,24 @@ void descriptors_own(int fd)
             owned_room = room;
         }
     }
-    if (owned_count < owned_room)
+    if (fd >= 0 && owned_count < owned_room)
         owned[owned_count++] = fd;
-    descriptors_unlock();
 }
 
 /* Closed while it is locked, or its number could be another's before it has left the list. */
 void descriptors_close(int fd)
 {
+    bool listed = false;
     if (fd < 0)
         return;
     descriptors_lock();
-    for (int i = owned_count; i-- > 0;)
+    for (int i = owned_count; i-- > 0 && !listed;)
         if (owned[i] == fd) {
             owned[i] = owned[--owned_count];
-            break;
+            listed = true;
         }
-    close(fd);
+    if (listed || !inherited)
+        close(fd);
     descriptors_unlock();
 }
 
@@ -63,6 +62,7 @@ void descriptors_close_own(int keep1, int keep2)
         if (owned[i] != keep1 && owned[i] != keep2)
             close(owned[i]);
     owned_count = 0;
+    inherited = true;
 }
 
 void descriptors_forget_lock(void)

@@ -8,8 +8,11 @@
 
 #include <stdbool.h>
 
-/* fd is a pool's from now on; below 0 nothing is done. close: it is no more. */
+/* fd is a pool's from now on; below 0 nothing is done. With the lock held, under which it was made:
+ * a fork between the two would not know of it. */
 void descriptors_own(int fd);
+
+/* Closes it and takes it off the list. Takes the lock. */
 void descriptors_close(int fd);
 
 /* Around a fork, so that the copy has a whole list; in the copy forget_lock instead, as in any that

@@ -26,6 +26,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define NAME "pool-helper" /* of the process */
+
 enum request_kind { REQUEST_FORK, REQUEST_SPAWN, REQUEST_SIGNAL, REQUEST_CONNECT };
 
 struct request {
@@ -78,8 +80,8 @@ static void close_other_descriptors(int keep1, int keep2, bool arenas)
  * the helper: it ends when the program does. */
 static void ignore_signals(void)
 {
-    static const int ignored[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM,
-                                  SIGUSR1, SIGUSR2, SIGALRM, SIGPIPE};
+    static const int ignored[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+                                  SIGALRM, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU};
     for (int number = 1; number < NSIG; number++)
         signal(number, SIG_DFL); /* the program's handlers are not the helper's */
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
@@ -324,7 +326,7 @@ _Noreturn static void helper_main(int socket, bool keep_descriptors, pid_t progr
     sigemptyset(&child_ended);
     sigaddset(&child_ended, SIGCHLD);
     sigprocmask(SIG_SETMASK, &child_ended, NULL); /* all signals were blocked until here */
-    prctl(PR_SET_NAME, "pool-helper");
+    prctl(PR_SET_NAME, NAME);
     resources_unbind();
 
     forget_lists();
@@ -385,29 +387,32 @@ pid_t helper_start(int *connection, bool keep_descriptors, struct error *error)
     int pair[2];
     sigset_t all, before;
     const pid_t program = getpid();
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    fflush(stdout); /* or a worker would write again what this process has buffered */
+    descriptors_lock();
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        descriptors_unlock();
         return error_set_errno(error, "cannot create the helper's socket");
-    fflush(NULL); /* or a worker would write again what this process has buffered */
+    }
+    descriptors_own(pair[0]);
+    descriptors_own(pair[1]);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all,
                     &before); /* the child is not to run the program's handlers */
-    descriptors_lock();
     const pid_t between = fork();
     if (between == 0)
         fork_helper(pair, keep_descriptors, program);
     int failed = between < 0 ? errno : 0;
-    descriptors_unlock();
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    close(pair[1]);
+    descriptors_unlock();
+    descriptors_close(pair[1]);
     if (between > 0)
         failed = status_of(between);
     const pid_t helper = between > 0 && failed == 0 ? hear_greeting(pair[0]) : -1;
     if (helper > 0) {
-        descriptors_own(pair[0]);
         *connection = pair[0];
         return helper;
     }
-    close(pair[0]);
+    descriptors_close(pair[0]);
     errno = failed ? failed : EAGAIN;
     return error_set_errno(error, "cannot fork the helper process");
 }
@@ -416,8 +421,21 @@ pid_t helper_start(int *connection, bool keep_descriptors, struct error *error)
 static void reap_orphan(pid_t pid)
 {
     siginfo_t info;
-    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+    info.si_pid = 0;
+    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid)
         status_of(pid);
+}
+
+/* The pid of one that has ended may be another process's by now. */
+bool helper_kill(pid_t helper)
+{
+    char path[64], name[32] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)helper);
+    FILE *file = fopen(path, "re");
+    const bool is_one = file && fgets(name, sizeof name, file) && strcmp(name, NAME "\n") == 0;
+    if (file)
+        fclose(file);
+    return is_one && kill(helper, SIGKILL) == 0;
 }
 
 /* It closes its end when it has ended. */
@@ -429,9 +447,7 @@ void helper_stop(pid_t *helper, int *connection)
         shutdown(*connection, SHUT_WR); /* for whoever else has a copy of it, too */
     while (*connection >= 0 && !(end.revents & POLLHUP) && now() < deadline)
         poll(&end, 1, (int)(1e3 * PATIENCE)); /* again after a signal */
-    if (*connection >= 0 && !(end.revents & POLLHUP))
-        kill(*helper, SIGKILL); /* it has not hung up, so it lives, and the pid is its own */
-    if (*connection >= 0 && !(end.revents & POLLHUP))
+    if (*connection >= 0 && !(end.revents & POLLHUP) && helper_kill(*helper))
         poll(&end, 1, (int)(1e3 * PATIENCE));
     descriptors_close(*connection);
     if (*helper > 0)
@@ -476,16 +492,21 @@ int helper_connect(int first, struct error *error)
 {
     const struct request request = {.kind = REQUEST_CONNECT};
     int pair[2], sent;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    descriptors_lock();
+    const int status = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+    if (status == 0) {
+        descriptors_own(pair[0]);
+        descriptors_own(pair[1]);
+    }
+    descriptors_unlock();
+    if (status != 0)
         return error_set_errno(error, "cannot create the pool's socket");
     while ((sent = send_request(first, &request, &pair[1], 0)) == 0)
         poll(NULL, 0, 1);
-    close(pair[1]);
-    if (sent == 1) {
-        descriptors_own(pair[0]);
+    descriptors_close(pair[1]);
+    if (sent == 1)
         return pair[0];
-    }
-    close(pair[0]);
+    descriptors_close(pair[0]);
     return error_set(error, ERROR_BROKEN, "the pool's helper process is gone");
 }
 

@@ -11,9 +11,12 @@
 
 /* Forks a helper from this process as it is: its pid, and *connection, the first socket to it,
  * with whose hang-up it ends. It is nobody's child: a program that waits for all of its children
- * does not wait for it. keep_descriptors: it has the program's, and so have its workers. -1 with
- * *error. */
+ * does not wait for it (unless orphans come to that program, as to a container's first process).
+ * keep_descriptors: it has the program's, and so have its workers. -1 with *error. */
 pid_t helper_start(int *connection, bool keep_descriptors, struct error *error);
+
+/* Kills a helper that does not read, if this is one. */
+bool helper_kill(pid_t helper);
 
 /* Ends a helper and all that it has started, and waits until it has; *connection -1, *helper 0. */
 void helper_stop(pid_t *helper, int *connection);

@@ -167,11 +167,19 @@ static bool find_current(void *context)
 {
     struct pool_iterator *iterator = context;
     const size_t candidates = iterator->ordered ? 1 : iterator->count;
-    for (size_t i = 0; i < candidates; i++)
-        if (pool_result_ready(entry_at(iterator, i)->result)) {
-            iterator->current = entry_at(iterator, i);
+    size_t withdrawn = 0;
+    for (size_t i = 0; i < candidates; i++) {
+        struct entry *entry = entry_at(iterator, i);
+        if (!pool_result_ready(entry->result))
+            continue;
+        iterator->current = entry;
+        if (job_task_state(entry->result->job, 0) != POOL_TASK_CANCELLED)
             return true;
-        }
+        withdrawn++; /* what had begun comes before */
+    }
+    if (withdrawn == candidates && candidates > 0)
+        return true;
+    iterator->current = NULL;
     return false;
 }
 
@@ -182,7 +190,8 @@ static int answer(struct pool_iterator *iterator, void *result, size_t *index, s
     const size_t task = entry->position++;
     const enum pool_task_state state = job_task_state(job, task);
     if (state == POOL_TASK_CANCELLED) { /* the pool has come to its end */
-        iterator->end = entry->result->error;
+        if (check_open(iterator->pool, true, &iterator->end) == 0)
+            error_set(&iterator->end, ERROR_CLOSED, "the pool was closed");
         iterator->over = true;
         leave_pool(iterator);
         if (error)

@@ -66,8 +66,9 @@ static void note_rights(struct inherited *inherited)
     if (get_capabilities(inherited->capabilities) != 0)
         memset(inherited->capabilities, 0xff, sizeof inherited->capabilities);
     inherited->no_new_privileges = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
-    inherited->seccomp = 0;
+    inherited->seccomp = inherited->filters = 0;
     status_line("Seccomp:", "%d", &inherited->seccomp);
+    status_line("Seccomp_filters:", "%d", &inherited->filters);
     if (stat("/", &root) == 0) {
         inherited->root_device = root.st_dev;
         inherited->root_inode = root.st_ino;
@@ -89,15 +90,15 @@ static void note_processors(struct inherited *inherited)
 
 void inherit_note(struct inherited *inherited)
 {
-    unsigned mask = 022;
+    unsigned mask = 0;
     note_signals(inherited);
     note_rights(inherited);
     note_processors(inherited);
     for (int i = 0; i < RLIM_NLIMITS; i++)
         getrlimit((__rlimit_resource_t)i, &inherited->limits[i]);
     inherited->nice = getpriority(PRIO_PROCESS, 0);
-    status_line("Umask:", "%o", &mask); /* umask() would change it for a moment, for all threads */
-    inherited->umask = (mode_t)mask;
+    /* umask() would change it for a moment, for all threads */
+    inherited->umask = status_line("Umask:", "%o", &mask) ? (mode_t)mask : NO_UMASK;
 }
 
 /* ---- In a worker ----------------------------------------------------------------------------- */
@@ -114,9 +115,9 @@ static void take_signals(const struct inherited *inherited)
         sigaddset(&blocked, of_terminal[i]);
     if (sigismember(&inherited->handled, SIGTSTP) == 1)
         sigaddset(&blocked, SIGTSTP);
+    sigprocmask(SIG_SETMASK, &blocked, NULL);
     for (int number = 1; number < NSIG; number++)
         signal(number, sigismember(&inherited->ignored, number) == 1 ? SIG_IGN : SIG_DFL);
-    sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
 static void take_limits(const struct inherited *inherited)
@@ -124,7 +125,8 @@ static void take_limits(const struct inherited *inherited)
     for (int i = 0; i < RLIM_NLIMITS; i++)
         setrlimit((__rlimit_resource_t)i, &inherited->limits[i]);
     setpriority(PRIO_PROCESS, 0, inherited->nice);
-    umask(inherited->umask);
+    if (inherited->umask != NO_UMASK)
+        umask(inherited->umask);
     if (inherited->processors_size > 0)
         sched_setaffinity(0, inherited->processors_size, (const cpu_set_t *)inherited->processors);
 }
@@ -181,14 +183,15 @@ static int take_capabilities(const struct inherited *inherited, struct error *er
 int inherit_take(const struct inherited *inherited, struct error *error)
 {
     struct stat root;
-    int seccomp = 0;
+    int seccomp = 0, filters = 0;
     take_limits(inherited);
     if (take_user(inherited, error) != 0 || take_capabilities(inherited, error) != 0)
         return -1;
     if (inherited->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return error_set_errno(error, "cannot give up what the program has given up");
     status_line("Seccomp:", "%d", &seccomp);
-    if (seccomp != inherited->seccomp)
+    status_line("Seccomp_filters:", "%d", &filters);
+    if (seccomp != inherited->seccomp || filters != inherited->filters)
         return error_set(error, ERROR_SYSTEM,
                          "the program has confined itself (seccomp) since pool_startup");
     if (stat("/", &root) == 0 &&

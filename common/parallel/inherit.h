@@ -15,7 +15,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#define MOST_GROUPS 256 /* more than that are compared, not taken over */
+#define MOST_GROUPS 256 /* where there are more they are not looked at */
+#define NO_UMASK    ((mode_t)-1)
 
 struct inherited {
     sigset_t ignored; /* signals ... */
@@ -26,12 +27,12 @@ struct inherited {
     gid_t groups[MOST_GROUPS];
     uint64_t capabilities[3]; /* effective, permitted, inheritable; as bits */
     bool no_new_privileges;
-    int seccomp; /* mode */
+    int seccomp, filters; /* its mode, and how many filters */
     dev_t root_device;
     ino_t root_inode;
     struct rlimit limits[RLIM_NLIMITS];
     int nice;
-    mode_t umask;
+    mode_t umask;                   /* NO_UMASK: not known */
     size_t processors_size;         /* 0: not known */
     unsigned char processors[1024]; /* as sched_setaffinity has them */
 };
@@ -39,9 +40,9 @@ struct inherited {
 /* As this process is now. */
 void inherit_note(struct inherited *inherited);
 
-/* In a new worker, with all signals blocked. -1 with *error: what the program gave up cannot be
- * given up here, so there can be no such worker. What the system does not allow otherwise (a better
- * nice value, say) is left as it is. */
+/* In a new worker; in a fresh copy of the program once more. -1 with *error: what the program gave
+ * up cannot be given up here, so there can be no such worker. What the system does not allow
+ * otherwise (a better nice value, say) is left as it is. */
 int inherit_take(const struct inherited *inherited, struct error *error);
 
 #endif

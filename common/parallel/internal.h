@@ -113,7 +113,7 @@ struct pool {
     pthread_cond_t callback_condition;
     pthread_cond_t collected; /* a result is ready */
     atomic_bool callback_thread_runs;
-    bool callbacks_end;
+    bool callbacks_end, callbacks_ended;
     struct pool_result *calling; /* whose callback is being called, or NULL */
     struct pool_result *callbacks, **last_callback;
 
@@ -272,7 +272,7 @@ void settle_all(struct pool *pool);
 /* Puts the results of a settled result in place, or waits until another thread has. It is ready
  * then, but for one with a callback: result_called, when that has returned. */
 void result_collect(struct pool_result *result);
-void result_called(struct pool_result *result);
+void result_called(struct pool_result *result); /* with the mutex held */
 void result_unreference(struct pool_result *result);
 bool result_is_settled(struct pool_result *result);
 

@@ -39,8 +39,8 @@ struct loader_sample {
 
 enum loader_kind { LOADER_THREADS, LOADER_PROCESSES };
 
-/* Writes the order of an epoch, a permutation of 0 .. samples-1 as a rule, to order[samples] (with
- * .drawn: so many places).
+/* Writes the order of an epoch, a permutation of 0 .. samples-1 as a rule, to order[samples],
+ * or order[drawn] if that is given.
  * Called once for each epoch, one after the other, by the thread that calls the loader. */
 typedef void loader_shuffle(int64_t *order, size_t samples, size_t epoch, void *context);
 

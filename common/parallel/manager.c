@@ -65,7 +65,7 @@ static void kill_workers(struct pool *pool)
     if (!pool->kill_sent && pool->helper_socket >= 0)
         pool->kill_sent = helper_signal(pool->helper_socket, -1, SIGKILL) == 1;
     if (pool->alive > 0 && now() - pool->kill_asked > PATIENCE && helper_does_not_read(pool))
-        kill(pool->helper, SIGKILL); /* it has not hung up, so it lives, and the pid is its own */
+        helper_kill(pool->helper);
 }
 
 /* Has the pool come to its end? */
@@ -195,6 +195,8 @@ static void worker_not_started(struct pool *pool, int slot, int error_number, co
     pool->workers[slot].not_before = now() + START_AGAIN;
     if (pool->alive > 0 && pool->started)
         return;
+    if (pool->end.code != ERROR_NONE)
+        return;
     end_pool(pool, pool->started ? ERROR_BROKEN : ERROR_SYSTEM, "cannot start a worker process: %s",
              why);
     pool->end.system_errno = error_number;
@@ -254,7 +256,7 @@ static void on_start(struct pool *pool, const struct helper_report *report)
         return;
     pool->alive--;
     char message[256];
-    snprintf(message, sizeof message, "the helper process cannot fork: %s",
+    snprintf(message, sizeof message, "the helper process cannot make it: %s",
              strerrordesc_np(report->error_number));
     worker_not_started(pool, report->slot, report->error_number, message);
 }
@@ -326,6 +328,8 @@ static double keep_initializer_limit(struct pool *pool)
 {
     const double limit = pool->options.initializer_time_limit;
     double next = INFINITY;
+    if (pool->end.code != ERROR_NONE)
+        return next;
     for (int i = 0; limit > 0 && i < pool->options.workers; i++) {
         const uint64_t began = atomic_load(&pool->board->slots[i].initializing);
         if (began == 0)

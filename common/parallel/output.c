@@ -10,8 +10,8 @@
 
 #define ALIGNMENT      ((size_t)64)
 #define SMALLEST_BLOCK ((size_t)256)
-#define LARGEST_BLOCK  ((size_t)1 << 22) /* but for one that has to be larger */
-#define UNCHECKED      ((size_t)1 << 20) /* up to here nobody asks how much memory is free */
+#define LARGEST_BLOCK  ((size_t)1 << 22)
+#define UNCHECKED      ((size_t)1 << 20) /* with each so much it is asked how much memory is free */
 #define LARGEST_HEAP   ((size_t)1 << 36)
 #define SMALLEST_HEAP  ((size_t)1 << 20)
 
@@ -26,6 +26,7 @@ struct block {
 
 struct heap *heap_create(struct error *error)
 {
+    error_set(error, ERROR_MEMORY, "no room for results in shared memory");
     size_t size = arena_place()->size / 8;
     struct heap *heap = NULL;
     if (size > LARGEST_HEAP)
@@ -60,11 +61,13 @@ static size_t take_block(struct heap *heap, size_t least, size_t so_far)
         room = LARGEST_BLOCK;
     if (room < least)
         room = least;
-    if (room > heap->size || (room > UNCHECKED && room > resources_memory()))
+    if (room > heap->size)
         return 0;
     const size_t bytes = (sizeof(struct block) + room + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     const size_t at = atomic_fetch_add(&heap->used, bytes);
     if (at > heap->size || bytes > heap->size - at)
+        return 0;
+    if (at / UNCHECKED != (at + bytes) / UNCHECKED && bytes + UNCHECKED > resources_memory())
         return 0;
     *block_at(heap, at) = (struct block){.room = bytes - sizeof(struct block)};
     return at;

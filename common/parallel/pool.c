@@ -93,13 +93,15 @@ static int start_workers(struct pool *pool, struct error *error)
 
 static int open_descriptors(struct pool *pool, struct error *error)
 {
+    descriptors_lock();
     pool->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    const int failed = pool->event_fd < 0 || pipe2(pool->life, O_CLOEXEC) != 0 ? errno : 0;
     descriptors_own(pool->event_fd);
-    if (pool->event_fd < 0 || pipe2(pool->life, O_CLOEXEC) != 0)
-        return error_set_errno(error, "cannot create the pool's descriptors");
     descriptors_own(pool->life[0]);
     descriptors_own(pool->life[1]);
-    return 0;
+    descriptors_unlock();
+    errno = failed;
+    return failed ? error_set_errno(error, "cannot create the pool's descriptors") : 0;
 }
 
 struct pool *pool_create(const struct pool_options *options, struct error *error)
@@ -118,7 +120,8 @@ struct pool *pool_create(const struct pool_options *options, struct error *error
         goto failed;
     if (open_descriptors(pool, error) != 0)
         goto failed;
-    fflush(NULL);
+    fflush(stdout); /* the program's lines come before its tasks' */
+    fflush(stderr);
     if (connect_helper(pool, error) != 0 || start_workers(pool, error) != 0)
         goto failed;
     pool->statistics.startup = now() - began;

@@ -105,7 +105,8 @@ void pool_task_add_cpu(struct pool_task *task, double seconds);
 
 /* The first line of main: maps the shared memory and starts the helper. No thread may have been
  * created, no OpenMP region entered and no BLAS function called before. In a process that was
- * started as a worker ("spawn") it does not return. A second call does nothing. */
+ * started as a worker ("spawn") it does not return. A second call does nothing; in a forked copy of
+ * the program it is an error (ERROR_INVALID). */
 int pool_startup(struct error *error);
 
 /* Is this process such a fresh copy, about to become a worker in pool_startup? */
@@ -149,7 +150,7 @@ struct pool_options {
 #define POOL_MAX_NESTING 4
 
 /* Starts the workers and waits until each has said that it is ready. What the program has written
- * (stdio) is flushed before, so that it comes before what tasks write. Workers take over what the
+ * to stdout is flushed before, so that it comes before what tasks write. Workers take over what the
  * program is at this moment: user, groups and capabilities, limits, nice value, processors, umask,
  * and the signals that it ignores. Options NULL: all as if 0. NULL with *error:
  * ERROR_INVALID, ERROR_UNREGISTERED (the initializer), ERROR_TASK (the initializer failed),
@@ -230,10 +231,10 @@ int pool_starmap(struct pool *pool, pool_function *function, const struct pool_c
                  size_t chunksize, struct error *error);
 
 /* Results whose size only the task knows. It is given NULL for its result, and appends bytes, as
- * often as it likes, 0 or -1 (no memory: then it returns that). The program has them in one piece
- * when all is done, from malloc: the caller frees each results[i].data, NULL where there are none.
- * Of a task that was not completed there are none. Otherwise as pool_map. ERROR_MEMORY also if
- * there is no room for them here: what fits is there. */
+ * often as it likes: 0, or -1 if there is no memory, which the task should then return. The program
+ * has them in one piece when all is done, from malloc: the caller frees each results[i].data, NULL
+ * where there are none. Of a task that was not completed there are none. Otherwise as pool_map.
+ * ERROR_MEMORY also if there is no room for them here: what fits is there. */
 struct pool_bytes {
     void *data;
     size_t size;

@@ -8,6 +8,7 @@
 #include "common/parallel/internal.h"
 #include <poll.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static bool has_callback(const struct pool_result *result)
 {
@@ -249,12 +250,8 @@ void result_collect(struct pool_result *result)
 
 void result_called(struct pool_result *result)
 {
-    struct pool *pool = result->pool;
-    pthread_mutex_lock(&pool->mutex);
     atomic_store(&result->state, RESULT_READY);
-    pthread_cond_broadcast(&pool->collected);
-    pthread_mutex_unlock(&pool->mutex);
-    announce(pool);
+    pthread_cond_broadcast(&result->pool->collected);
 }
 
 static bool is_ready(void *context)
@@ -348,6 +345,18 @@ static struct pool *only_pool(const struct any *any, bool *empty)
     return several ? NULL : pool;
 }
 
+static void look_for_skipped(const struct any *any)
+{
+    for (size_t i = 0; i < any->count; i++) {
+        if (!any->results[i])
+            continue;
+        struct pool *pool = any->results[i]->pool;
+        pthread_mutex_lock(&pool->mutex);
+        find_skipped_chunks(pool);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+}
+
 ptrdiff_t pool_result_wait_any(struct pool_result *const *results, size_t count, double timeout,
                                struct error *error)
 {
@@ -360,8 +369,11 @@ ptrdiff_t pool_result_wait_any(struct pool_result *const *results, size_t count,
     if (pool) {
         ready = wait_until(pool, any_is_ready, &any, deadline, false);
     } else {
-        while (!(ready = any_is_ready(&any)) && now() < deadline)
+        for (int tries = 1; !(ready = any_is_ready(&any)) && now() < deadline; tries++) {
             poll(NULL, 0, 1);
+            if (tries % 100 == 0)
+                look_for_skipped(&any);
+        }
     }
     if (ready)
         return (ptrdiff_t)any.found;
@@ -407,7 +419,7 @@ enum pool_task_state pool_result_task_state(struct pool_result *result, size_t i
 
 void pool_result_free(struct pool_result *result)
 {
-    if (!result)
+    if (!result || result->pool->owner != getpid()) /* in a copy a lock may be held for ever */
         return;
     pthread_mutex_lock(&result->pool->mutex);
     const bool unwanted = atomic_load(&result->state) < RESULT_COLLECTING;

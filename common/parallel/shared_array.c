@@ -339,8 +339,10 @@ int shared_array_publish(struct shared_array *array, const char *name, struct er
     if (make_path(handle->path, name, error) != 0 || describe(&description, handle, error) != 0)
         return -1;
     arena_mark_published(array->data);
+    descriptors_lock();
     handle->fd = make_page(&description, handle->path, error);
     descriptors_own(handle->fd);
+    descriptors_unlock();
     return handle->fd < 0 ? -1 : 0;
 }
 
@@ -418,8 +420,10 @@ static int open_array(struct handle *handle, int page, bool read_only, struct er
     uint32_t alive = 0;
     if (read_page(page, handle->path, &description, array, error) != 0)
         return -1;
+    descriptors_lock();
     handle->fd = open_memory(&description, read_only, handle->path, error);
     descriptors_own(handle->fd);
+    descriptors_unlock();
     if (handle->fd < 0)
         return -1;
     if (pread(page, &alive, sizeof alive, offsetof(struct description, alive)) != sizeof alive ||

@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -115,7 +115,13 @@ int pool_startup(struct error *error)
     if (started_by != 0)
         return 0;
     if (worker_start_from_environment(&start)) {
+        struct error why;
         started_by = -1;
+        /* To execute a program may have given back what was given up before: root's rights, or
+         * those of a file that is set-user-id. */
+        if (inherit_take(&start.board->inherited, &why) != 0)
+            worker_unable(&start, &why);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         resources_unbind();
         worker_main(&start);
     }

@@ -1,6 +1,7 @@
 /* submit.c - map, starmap, apply and their async forms: checked, described (job.c), published
  * (result.c). A call that waits needs no memory for its result, which lives on its stack. */
 #include "common/parallel/internal.h"
+#include "common/parallel/resources.h"
 #include <stdlib.h>
 
 size_t pool_default_chunksize(size_t tasks, int workers)
@@ -141,8 +142,16 @@ static void collect_bytes(const struct heap *heap, const struct output *outputs,
                           struct pool_bytes *results, size_t tasks, struct error *error,
                           int *status)
 {
+    size_t unchecked = 0;
+    bool room = true;
     for (size_t i = 0; i < tasks; i++) {
-        results[i] = (struct pool_bytes){output_collect(heap, &outputs[i]), outputs[i].size};
+        unchecked += outputs[i].size;
+        if (unchecked >> 20) { /* with each MB it is asked how much memory is free */
+            room = unchecked < resources_memory();
+            unchecked = 0;
+        }
+        results[i].data = room ? output_collect(heap, &outputs[i]) : NULL;
+        results[i].size = outputs[i].size;
         if (results[i].data || outputs[i].size == 0)
             continue;
         results[i].size = 0;
@@ -159,6 +168,10 @@ int pool_map_bytes(struct pool *pool, pool_function *function, const void *argum
     const struct pool_column column = {.data = arguments, .size = argument_size};
     if (!results && tasks > 0)
         return error_set(error, ERROR_INVALID, "the results are NULL");
+    for (size_t i = 0; i < tasks; i++)
+        results[i] = (struct pool_bytes){NULL, 0};
+    if (pool_check(pool, error) != 0)
+        return -1;
     struct output *outputs = calloc(tasks > 0 ? tasks : 1, sizeof *outputs);
     if (!outputs)
         return error_set(error, ERROR_MEMORY, "no memory for %zu results", tasks);
@@ -166,9 +179,7 @@ int pool_map_bytes(struct pool *pool, pool_function *function, const void *argum
     struct work work = starmap_work(function, &column, 1, &all, tasks, chunksize);
     work.heap = heap_create(error);
     int status = work.heap ? run(pool, &work, error) : -1;
-    for (size_t i = 0; i < tasks && results; i++)
-        results[i] = (struct pool_bytes){NULL, 0};
-    if (work.heap && results)
+    if (work.heap)
         collect_bytes(work.heap, outputs, results, tasks, error, &status);
     heap_free(work.heap);
     free(outputs);

@@ -110,7 +110,8 @@ static bool claim(struct job *job, uint32_t id, struct run *run, size_t *claimed
 
 /* ---- Working on a job ----------------------------------------------------------------------- */
 
-/* A task may close descriptors that are not its own, and then their numbers are others'. */
+/* A task may close descriptors that are not its own, and then their numbers are others'. (An
+ * eventfd that it makes itself just there cannot be told from ours.) */
 static void note_identity(struct worker *worker)
 {
     if (fstat(worker->start.event_fd, &worker->event) != 0)
@@ -392,10 +393,17 @@ static void leave_at_once(int status, void *unused)
 /* A task that reads it finds its end, and takes nothing away from the program. */
 static int close_standard_input(struct error *error)
 {
-    const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int ends[2], nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (nothing < 0 && pipe(ends) == 0) { /* where a root directory has no devices */
+        nothing = ends[0];
+        close(ends[1]);
+    }
     if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0)
         return error_set_errno(error, "a worker cannot open /dev/null");
-    close(nothing);
+    if (nothing == STDIN_FILENO)
+        fcntl(nothing, F_SETFD, 0);
+    else
+        close(nothing);
     __fpurge(stdin); /* what the program had read ahead */
     clearerr(stdin);
     return 0;
@@ -432,6 +440,8 @@ _Noreturn void worker_main(const struct worker_start *start)
     char name[16];
 
     worker.start.event_fd = descriptors_move_away(start->event_fd);
+    descriptors_own(life.fd);
+    descriptors_own(worker.start.event_fd);
     note_identity(&worker);
     levels = start->board->nesting;
     worker_pid = getpid();

@@ -123,18 +123,18 @@ class Loading(ChapterTest):
         """Its batch is loaded again; the run ends with the right sums."""
         process = self.start("--mode=processes", "--workers=2", "--train-ms=5", "--json=-",
                              "--repeats=2")
-        self.assertTrue(wait_until(lambda: self.workers_of(process.pid), 60))
+        self.assertTrue(wait_until(lambda: self.workers_of(), 60))
         for _ in range(3):
             time.sleep(0.3)
-            for pid in self.workers_of(process.pid)[:1]:
+            for pid in self.workers_of()[:1]:
                 kill(pid)
         status, out, err = self.finish(process)
         self.assertEqual(status, 0, err)
         self.assertTrue(all(run["matches_sequential"] for run in json.loads(out)["runs"]), out)
         self.assert_no_process_left()
 
-    def workers_of(self, main):
-        return helper_and_workers(self.mark, main)[1]
+    def workers_of(self):
+        return helper_and_workers(self.mark)[1]
 
 
 class Flags(ChapterTest):

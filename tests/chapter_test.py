@@ -136,10 +136,18 @@ def family(mark):
     return found
 
 
-def helper_and_workers(mark, main):
-    """The workers are the children of a child of the main process: the pool's helper."""
+def name_of(pid):
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def helper_and_workers(mark):
+    """The pool's helper is nobody's child, and known by its name; the workers are its children."""
     members = family(mark)
-    for helper in (pid for pid, parent in members.items() if parent == main):
+    for helper in (pid for pid in members if name_of(pid) == "pool-helper"):
         workers = [pid for pid, parent in members.items() if parent == helper]
         if workers:
             return helper, workers

@@ -560,7 +560,7 @@ class Faults(ChapterTest):
 
     def wait_for_workers(self, process, count=2):
         def found():
-            helper, workers = helper_and_workers(self.mark, process.pid)
+            helper, workers = helper_and_workers(self.mark)
             if process.poll() is not None:  # on a busy machine a short run may end first
                 return None, []
             return (helper, workers) if len(workers) >= count else None
@@ -571,7 +571,7 @@ class Faults(ChapterTest):
     def wait_for_busy_worker(self, process):
         """A worker that is computing now; some worker where none is seen to; None if all is over."""
         def found():
-            workers = helper_and_workers(self.mark, process.pid)[1]
+            workers = helper_and_workers(self.mark)[1]
             return next((worker for worker in workers if running(worker)), None)
         return wait_until(found, 2) or next(iter(self.wait_for_workers(process)[1]), None)
 

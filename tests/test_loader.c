@@ -356,8 +356,8 @@ static void name_samples_twice(struct data *data, long *named)
     for (size_t i = 0; i < MANY; i++) {
         data->order[i] /= 2;
         data->order[MANY + i] = 5;
-        if (i >= MANY / BATCH * BATCH)
-            data->order[2 * MANY + i] = 9;
+        if (i >= (size_t)MANY / BATCH * BATCH)
+            data->order[(size_t)2 * MANY + i] = 9;
     }
     for (size_t i = 0; i < ALL_SAMPLES; i++)
         named[data->order[i]]++;
@@ -1149,7 +1149,7 @@ START_TEST(a_sampler_of_ones_own)
         }
         ck_assert_int_eq(loader_return(loader, &batch, &error), 0);
     }
-    ck_assert_uint_eq(place, 2 * DRAWN);
+    ck_assert_uint_eq(place, (size_t)2 * DRAWN);
     loader_destroy(loader);
     free_data(data);
 }
@@ -1236,7 +1236,7 @@ static long take_stream(struct loader *loader)
 
 START_TEST(a_stream_gives_the_same_whoever_loads)
 {
-    static const long lengths[] = {0, 1, BATCH - 1, BATCH, BATCH + 1, 5 * BATCH, MANY};
+    static const long lengths[] = {0, 1, BATCH - 1, BATCH, BATCH + 1, 5L * BATCH, MANY};
     struct data *data = make_data(0, false);
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
         for (int drop = 0; drop < 2; drop++) {

@@ -1045,9 +1045,9 @@ START_TEST(closed_and_cancelled)
         ck_assert_int_eq(error.code, ERROR_CANCELLED);
         pool_result_free(handles[i]);
     }
-    int status, answers = 0;
+    int answers = 0;
     long result;
-    while ((status = pool_iterator_next(iterator, &result, NULL, -1, &error)) != 0)
+    while (pool_iterator_next(iterator, &result, NULL, -1, &error) != 0)
         ck_assert_int_lt(answers++, 5);
     ck_assert_int_eq(answers, 1);
     ck_assert_int_eq(error.code, ERROR_CLOSED);

@@ -645,9 +645,9 @@ START_TEST(closed_with_work_left_while_workers_retire)
         struct pool_options options = situation(_i);
         options.maxtasksperchild = 1;
         struct pool *pool = create_with(options);
-        begin_scene(2 * CHUNKS, WAIT);
+        begin_scene((size_t)2 * CHUNKS, WAIT);
         orders[3].act = fails ? WAIT_FAIL : WAIT;
-        struct pool_result *result = start(pool, 2 * CHUNKS, 2, NULL);
+        struct pool_result *result = start(pool, (size_t)2 * CHUNKS, 2, NULL);
         await_entered(scene, options.workers);
         pool_close(pool);
         open_scene(scene);
@@ -659,7 +659,7 @@ START_TEST(closed_with_work_left_while_workers_retire)
             expect_done(result);
         for (long i = 0; i < 2L * CHUNKS; i++)
             ck_assert_int_eq(results[i], fails && i == 3 ? UNTOUCHED : i * i);
-        expect_runs(0, 2 * CHUNKS, 1);
+        expect_runs(0, (size_t)2 * CHUNKS, 1);
         ck_assert_uint_ge(pool_statistics(pool).retired, CHUNKS - (uint64_t)options.workers);
         ck_assert_uint_eq(pool_statistics(pool).restarts, 0);
         end_scene(pool);
@@ -873,7 +873,7 @@ START_TEST(threads_submit_while_another_ends_the_pool)
             ck_assert_int_eq(pthread_create(&submitters[s].thread, NULL, submit[s], &submitters[s]),
                              0);
         }
-        await_entered(scene, 40 * round);
+        await_entered(scene, 40L * round);
         ends[round % 3](pool);
         ck_assert_msg(pool_join(pool, -1, &error) == 0, "%s", error.message);
         for (int s = 0; s < 3; s++) {

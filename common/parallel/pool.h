@@ -61,6 +61,8 @@ typedef int pool_function(const void *const *arguments, void *result, struct poo
     }                                                                                              \
     struct pool_registered /* so that a semicolon may follow */
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): types have none */
+
 /* The shortest form of a task, for pool_map: POOL_MAP_TASK(square, long, long) { *result =
  * *argument * *argument; } defines and registers it. It reads *argument, of the first type, and
  * writes *result, of the second; it cannot fail. */
@@ -74,6 +76,7 @@ typedef int pool_function(const void *const *arguments, void *result, struct poo
     }                                                                                              \
     POOL_TASK(function);                                                                           \
     static void function##_each(const argument_type *argument, result_type *result)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 struct pool_registered {
     const char *name;

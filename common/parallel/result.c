@@ -142,7 +142,8 @@ void settle_all(struct pool *pool)
 {
     while (pool->unfinished) {
         struct pool_result *result = pool->unfinished;
-        struct job *job = result->job;
+        struct job *job =
+            result->job; /* NOLINT(clang-analyzer-unix.Malloc): the list has a reference */
         bool cut = false;
         for (size_t i = 0; i < job->chunk_count; i++)
             if (!(atomic_load(&job->chunks[i].owner) & (CHUNK_DONE | CHUNK_GIVEN_UP))) {
@@ -263,9 +264,10 @@ static bool is_ready(void *context)
         return false;
     /* Its callback comes first, as in Python; but who waits in a callback would wait for himself.
      */
-    if (has_callback(result) && !in_callback(result->pool))
+    if (has_callback(result) && /* NOLINT(clang-analyzer-unix.Malloc): as said there, not freed */
+        !in_callback(result->pool))
         return false;
-    result_collect(result); /* NOLINT(clang-analyzer-unix.Malloc): as said there, it is not freed */
+    result_collect(result); /* NOLINT(clang-analyzer-unix.Malloc) */
     return true;
 }
 

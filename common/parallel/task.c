@@ -200,7 +200,7 @@ void run_chunk(struct board *board, int number, struct job *job, pool_function *
             atomic_store_explicit(&job->incomplete, 1, memory_order_relaxed);
             break;
         }
-        if (job->heap)
+        if (job->heap && result)
             *(struct output *)(void *)result = task.writer.output;
         task.message[0] = '\0'; /* it may have thought better of failing */
         atomic_store_explicit(completed, (uint32_t)(i + 1 - first), memory_order_release);

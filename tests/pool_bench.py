@@ -17,6 +17,7 @@ import json
 import math
 import os
 import platform
+import random
 import re
 import select
 import shlex
@@ -31,8 +32,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-OURS, FLOOR = "forkjoin", "floor"
-METHOD = {OURS: "forkserver", "mp.Pool": "fork", "executor": "fork", "loky": "loky"}  # unless said
+OURS, FLOOR, OTHER = "forkjoin", "floor", "other build"
+METHOD = {OURS: "forkserver", OTHER: "forkserver", "mp.Pool": "fork", "executor": "fork", "loky": "loky"}  # unless said
 PATIENCE = 120  # seconds for one sample: more than any needs
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
@@ -82,23 +83,22 @@ class Peer:
         self.process.stdout.close()
 
 
-def descendants(ancestor):
-    children = {}
+def descendants(leader):
+    """The other processes of its session: the pool's helper is nobody's child."""
+    found = []
     for path in glob.glob("/proc/[0-9]*/stat"):
         try:
             text = Path(path).read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue  # it has ended
-        pid, parent = int(text.split(" ", 1)[0]), int(text.rsplit(")", 1)[1].split()[1])
-        children.setdefault(parent, []).append(pid)
-    found = [ancestor]
-    for pid in found:
-        found += children.get(pid, [])
-    return found[1:]
+        pid, session = int(text.split(" ", 1)[0]), int(text.rsplit(")", 1)[1].split()[3])
+        if session == leader and pid != leader:
+            found.append(pid)
+    return found
 
 
 def cpu_seconds(ancestor):
-    """CPU time of a process and its descendants, to the nanosecond; None where it is not told."""
+    """CPU time of a process and all of its session, to the nanosecond; None where it is not told."""
     total = 0
     for pid in [ancestor, *descendants(ancestor)]:
         for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
@@ -534,6 +534,48 @@ def write_json(path, about, measured, found):
         path.write_text(text, encoding="utf-8")
 
 
+# ---- Another build ---------------------------------------------------------------------------------
+
+def ratio_interval(samples, others, draws=2000):
+    """Of median(samples) / median(others): its 95 % interval, by drawing both again and again."""
+    drawn = random.Random(1)
+    ratios = sorted(statistics.median(drawn.choices(samples, k=len(samples)))
+                    / statistics.median(drawn.choices(others, k=len(others))) for _ in range(draws))
+    return ratios[draws // 40], ratios[-1 - draws // 40]
+
+
+def run_against(options, scratch):
+    """Our cases in this build and in another, in turns: is any slower?"""
+    rounds = options.rounds or (9 if options.quick else 15)
+    peers = Peers(options.pool_bench, sys.executable)
+    peers.commands[OTHER] = [options.against]
+    print(f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores, load average {os.getloadavg()[0]:.2f}; {rounds} samples "
+          "of each, in turns\ntime of this build / of the other [95 % interval]")
+    failed = False
+    try:
+        for case in cases(options.quick, scratch, 0):
+            if options.only and case.key not in options.only:
+                continue
+            ours = [one for one in case.contenders if one.peer == OURS]
+            twins = [Contender(one.label, OTHER, one.request, one.per) for one in ours]
+            case.contenders = [one for pair in zip(ours, twins) for one in pair]
+            measure(case, peers, rounds)
+            print(f"\n{case.title}")
+            for one, twin in zip(ours, twins):
+                failure = one.failure or twin.failure
+                failed = failed or bool(failure)
+                if failure:
+                    print(f"  FAILED {one.label}: {failure}")
+                    continue
+                low, high = ratio_interval(one.samples, twin.samples)
+                verdict = "  slower" if low > 1 else "  faster" if high < 1 else ""
+                print(f"  {one.label:<36} {text_of(one.median):>10} / {text_of(twin.median):>10} = "
+                      f"{one.median / twin.median:.2f} [{low:.2f} - {high:.2f}]{verdict}")
+    finally:
+        peers.close()
+    return failed
+
+
 # ---- main ----------------------------------------------------------------------------------------
 
 def find_python():
@@ -617,6 +659,8 @@ def main():
     parser.add_argument("--only", type=lambda text: text.split(","), metavar="CASE,...",
                         help="these cases: map start first apply2 apply1 async imap unordered "
                         "transfer death")
+    parser.add_argument("--against", metavar="POOL_BENCH", help="instead of Python's pools: the same program of "
+                        "another build, before a change for example")
     parser.add_argument("--python", help="the interpreter of Python's pools")
     parser.add_argument("--json", type=Path, help="write all samples and the checks to this file")
     parser.add_argument("--page", type=Path, help="put the results into this Markdown page, "
@@ -628,7 +672,7 @@ def main():
         parser.error("--rounds: at least 1")
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            return int(run(options, scratch))
+            return int((run_against if options.against else run)(options, scratch))
         except (Failure, OSError) as failure:
             print(f"pool_bench.py: {failure}", file=sys.stderr)
             return 1

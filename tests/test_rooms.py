@@ -103,6 +103,14 @@ def circles(graph):
             yield "a circle: " + " -> ".join(f"common/{step}" for step in [*way, file])
 
 
+def error_alone():
+    """error.h is for programs that define nothing and ask for plain C."""
+    told = subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c", "-I", SOURCE, "-"],
+                          input='#include "common/error.h"\n', capture_output=True, text=True, check=False)
+    if told.returncode:
+        yield f"common/error.h does not compile alone: {told.stderr}"
+
+
 def without_essays():
     """Files of code that do not begin with what they are for."""
     for file in files():
@@ -112,7 +120,7 @@ def without_essays():
 
 def main():
     graph = calls()
-    wrong = [*wrong_includes(), *wrong_calls(graph), *circles(graph), *without_essays()]
+    wrong = [*wrong_includes(), *wrong_calls(graph), *circles(graph), *without_essays(), *error_alone()]
     if not graph:
         wrong.append(f"no object was found in {BUILD}/common")
     drawn = re.findall(r"(?m)^ \*   (\w+)/ ", (SOURCE / "common/lesson/state.h").read_text())

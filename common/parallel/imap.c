@@ -277,18 +277,16 @@ static struct pool_iterator *create(struct pool_iterator options, struct error *
     options.entries = calloc(options.buffersize, sizeof *options.entries);
     if (!iterator || !options.entries) {
         error_set(error, ERROR_MEMORY, "imap: no memory for %zu chunks", options.buffersize);
-        free(iterator);
-        free(options.entries);
-        return NULL;
+        goto failed;
     }
     *iterator = options;
     atomic_store(&iterator->open.thread, pthread_self());
-    if (enter_pool(iterator, error) == 0) {
-        fill_window(iterator);
-        return iterator;
-    }
-    free(iterator->entries);
-    free(iterator->arguments);
+    if (enter_pool(iterator, error) != 0)
+        goto failed;
+    fill_window(iterator);
+    return iterator;
+failed:
+    free(options.entries);
     free(iterator);
     return NULL;
 }

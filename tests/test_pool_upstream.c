@@ -694,7 +694,7 @@ START_TEST(terminated_while_workers_retire_starts_none_any_more)
     ck_assert_int_eq(error.code, ERROR_CLOSED);
     pool_result_free(result);
     ck_assert_int_eq(atomic_load(&scene->entered), options.workers);
-    ck_assert_uint_eq(pool_statistics(pool).retired, 0); /* that is, and replaced */
+    ck_assert_uint_eq(pool_statistics(pool).restarts, 0);
     end_scene(pool);
 }
 END_TEST

@@ -11,6 +11,7 @@
 #include "common/parallel/arena.h"
 #include "common/parallel/base.h"
 #include "common/parallel/descriptors.h"
+#include "common/parallel/inherit.h"
 #include "common/parallel/resources.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -320,8 +321,10 @@ _Noreturn static void helper_main(int socket, bool keep_descriptors, pid_t progr
     sigset_t child_ended;
     const struct helper_report greeting = {.pid = getpid()};
     descriptors_close_own(socket, socket);
-    if (!keep_descriptors)
+    if (!keep_descriptors) {
         close_other_descriptors(socket, socket, true);
+        inherit_remember();
+    }
     ignore_signals();
     sigemptyset(&child_ended);
     sigaddset(&child_ended, SIGCHLD);

@@ -30,19 +30,19 @@ static void note_signals(struct inherited *inherited)
     }
 }
 
-/* The numbers behind "Name:" in /proc/self/status; false if it does not say. */
-static bool status_line(const char *name, const char *format, void *value)
+/* What /proc/self/status says of these; what it does not say stays as it is. It is long, so it is
+ * read once. */
+static void read_status(unsigned *mask, bool *mask_known, int *seccomp, int *filters)
 {
     char line[256];
-    bool found = false;
     FILE *file = fopen("/proc/self/status", "re");
-    if (!file)
-        return false;
-    const size_t length = strlen(name);
-    while (!found && fgets(line, sizeof line, file))
-        found = strncmp(line, name, length) == 0 && sscanf(line + length, format, value) == 1;
-    fclose(file);
-    return found;
+    while (file && fgets(line, sizeof line, file)) {
+        *mask_known = sscanf(line, "Umask: %o", mask) == 1 || *mask_known;
+        sscanf(line, "Seccomp: %d", seccomp);
+        sscanf(line, "Seccomp_filters: %d", filters);
+    }
+    if (file)
+        fclose(file);
 }
 
 static int get_capabilities(uint64_t sets[3])
@@ -66,9 +66,6 @@ static void note_rights(struct inherited *inherited)
     if (get_capabilities(inherited->capabilities) != 0)
         memset(inherited->capabilities, 0xff, sizeof inherited->capabilities);
     inherited->no_new_privileges = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
-    inherited->seccomp = inherited->filters = 0;
-    status_line("Seccomp:", "%d", &inherited->seccomp);
-    status_line("Seccomp_filters:", "%d", &inherited->filters);
     if (stat("/", &root) == 0) {
         inherited->root_device = root.st_dev;
         inherited->root_inode = root.st_ino;
@@ -91,14 +88,32 @@ static void note_processors(struct inherited *inherited)
 void inherit_note(struct inherited *inherited)
 {
     unsigned mask = 0;
+    bool mask_known = false;
     note_signals(inherited);
     note_rights(inherited);
     note_processors(inherited);
     for (int i = 0; i < RLIM_NLIMITS; i++)
         getrlimit((__rlimit_resource_t)i, &inherited->limits[i]);
     inherited->nice = getpriority(PRIO_PROCESS, 0);
-    /* umask() would change it for a moment, for all threads */
-    inherited->umask = status_line("Umask:", "%o", &mask) ? (mode_t)mask : NO_UMASK;
+    inherited->seccomp = inherited->filters = 0;
+    /* The mask, too, since umask() would change it for a moment, for all threads. */
+    read_status(&mask, &mask_known, &inherited->seccomp, &inherited->filters);
+    inherited->umask = mask_known ? (mode_t)mask : NO_UMASK;
+}
+
+/* ---- In a helper, for its workers ---------------------------------------------------------------
+ */
+
+static bool confinement_known;
+static int own_seccomp, own_filters;
+
+void inherit_remember(void)
+{
+    unsigned mask;
+    bool mask_known = false;
+    own_seccomp = own_filters = 0;
+    read_status(&mask, &mask_known, &own_seccomp, &own_filters);
+    confinement_known = true;
 }
 
 /* ---- In a worker ----------------------------------------------------------------------------- */
@@ -116,8 +131,11 @@ static void take_signals(const struct inherited *inherited)
     if (sigismember(&inherited->handled, SIGTSTP) == 1)
         sigaddset(&blocked, SIGTSTP);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
-    for (int number = 1; number < NSIG; number++)
-        signal(number, sigismember(&inherited->ignored, number) == 1 ? SIG_IGN : SIG_DFL);
+    for (int number = 1; number < NSIG; number++) {
+        const bool ignored = sigismember(&inherited->ignored, number) == 1;
+        if (ignored || number <= SIGSYS) /* those above have the default in the helper, too */
+            signal(number, ignored ? SIG_IGN : SIG_DFL);
+    }
 }
 
 static void take_limits(const struct inherited *inherited)
@@ -183,15 +201,13 @@ static int take_capabilities(const struct inherited *inherited, struct error *er
 int inherit_take(const struct inherited *inherited, struct error *error)
 {
     struct stat root;
-    int seccomp = 0, filters = 0;
     take_limits(inherited);
     if (take_user(inherited, error) != 0 || take_capabilities(inherited, error) != 0)
         return -1;
     if (inherited->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return error_set_errno(error, "cannot give up what the program has given up");
-    status_line("Seccomp:", "%d", &seccomp);
-    status_line("Seccomp_filters:", "%d", &filters);
-    if (seccomp != inherited->seccomp || filters != inherited->filters)
+    if (confinement_known &&
+        (own_seccomp != inherited->seccomp || own_filters != inherited->filters))
         return error_set(error, ERROR_SYSTEM,
                          "the program has confined itself (seccomp) since pool_startup");
     if (stat("/", &root) == 0 &&

@@ -40,6 +40,10 @@ struct inherited {
 /* As this process is now. */
 void inherit_note(struct inherited *inherited);
 
+/* In a helper that is older than the pools it will serve: how it is confined, and so its workers
+ * are. */
+void inherit_remember(void);
+
 /* In a new worker; in a fresh copy of the program once more. -1 with *error: what the program gave
  * up cannot be given up here, so there can be no such worker. What the system does not allow
  * otherwise (a better nice value, say) is left as it is. */

@@ -7,6 +7,7 @@
  */
 #include "common/parallel/resources.h"
 #include "tests/pool_fixture.h"
+#include "tests/pool_scene.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -18,47 +19,9 @@ static struct error error;
 
 #define PARTS 100
 
-/* The scene, the orders and the results of one test. */
-static struct scene *scene;
-static struct order orders[SCENE_PARTS];
-static long results[SCENE_PARTS];
-
-static void begin_scene(size_t parts, enum act act)
-{
-    scene = make_scene();
-    prepare(scene, orders, results, parts, act);
-}
-
-static void end_scene(struct pool *pool)
-{
-    pool_destroy(pool);
-    shared_memory_free(scene);
-}
-
-static struct pool_result *start_with(struct pool *pool, size_t parts, size_t chunksize,
-                                      const struct pool_callbacks *callbacks)
-{
-    struct pool_result *result =
-        pool_map_async(pool, play, orders, sizeof *orders, results, sizeof *results, parts,
-                       chunksize, callbacks, &error);
-    ck_assert_msg(result != NULL, "%s", error.message);
-    return result;
-}
-
 static struct pool_result *start(struct pool *pool, size_t parts, size_t chunksize)
 {
     return start_with(pool, parts, chunksize, NULL);
-}
-
-/* One of the orders, as an apply. */
-static struct pool_result *start_one(struct pool *pool, size_t part,
-                                     const struct pool_callbacks *callbacks)
-{
-    struct pool_result *result =
-        pool_apply_async(pool, play, &orders[part], sizeof *orders, &results[part], sizeof *results,
-                         callbacks, &error);
-    ck_assert_msg(result != NULL, "%s", error.message);
-    return result;
 }
 
 static void expect_done(struct pool_result *result)
@@ -106,13 +69,6 @@ static void expect_states(struct pool_result *result, size_t first, size_t end,
         expect_state(result, i, state);
         ck_assert_int_eq(results[i], state == POOL_TASK_DONE ? (long)(i * i) : UNTOUCHED);
     }
-}
-
-static void expect_runs(size_t first, size_t end, long runs)
-{
-    for (size_t i = first; i < end; i++)
-        ck_assert_msg(atomic_load(&scene->runs[i]) == runs, "task %zu was run %ld times", i,
-                      atomic_load(&scene->runs[i]));
 }
 
 /* ---- Results that come later ----------------------------------------------------------------- */

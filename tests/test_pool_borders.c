@@ -35,36 +35,22 @@ static struct error error;
 /* ---- Programs of their own ---------------------------------------------------------------------
  */
 
-static char **own_arguments; /* of this program: argv */
-
-/* Executes this program as the one of that name, with a method: the status as from waitpid. Its
- * output goes to text[size], if there is one. */
+/* Runs this program as the one of that name, with a method: the status as from waitpid. What it
+ * writes goes to text[size], if there is one. */
 static int run_program(const char *name, int method, char *text, size_t size)
 {
-    char number[8];
-    int ends[2], status;
-    snprintf(number, sizeof number, "%d", method);
-    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-    fflush(NULL);
-    const pid_t pid = fork();
-    ck_assert_int_ge(pid, 0);
-    if (pid == 0) {
-        setpgid(0, 0);
-        if (text)
-            dup2(ends[1], STDOUT_FILENO);
-        execl("/proc/self/exe", own_arguments[0], name, number, (char *)NULL);
-        _exit(127);
-    }
-    close(ends[1]);
+    char ignored[256];
+    const struct running program = start_victim(name, method);
     size_t length = 0;
     ssize_t got;
-    while (text && length < size - 1 && (got = read(ends[0], text + length, size - 1 - length)) > 0)
+    while (text && length < size - 1 &&
+           (got = read(program.output, text + length, size - 1 - length)) > 0)
         length += (size_t)got;
     if (text)
         text[length] = '\0';
-    close(ends[0]);
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    return status;
+    while (read(program.output, ignored, sizeof ignored) > 0)
+        ;
+    return end_of_victim(program);
 }
 
 static void expect_success(const char *name, int method)
@@ -1241,7 +1227,6 @@ int main(int argc, char **argv)
 {
     if (pool_is_spawned_worker()) /* a fresh copy of this program, which does not return */
         pool_startup(NULL);
-    own_arguments = argv;
     for (size_t i = 0; argc == 3 && i < sizeof programs / sizeof *programs; i++)
         if (strcmp(argv[1], programs[i].name) == 0)
             return programs[i].run(atoi(argv[2]));

@@ -9,6 +9,7 @@
 #include "common/parallel/loader.h"
 #include "common/parallel/resources.h"
 #include "tests/pool_fixture.h"
+#include "tests/pool_scene.h"
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -24,48 +25,10 @@ static struct error error;
 
 #define PARTS 100
 
-/* The scene, the orders and the results of one test. */
-static struct scene *scene;
-static struct order orders[SCENE_PARTS];
-static long results[SCENE_PARTS];
-
-static void begin_scene(size_t parts, enum act act)
-{
-    scene = make_scene();
-    prepare(scene, orders, results, parts, act);
-}
-
-static void end_scene(struct pool *pool)
-{
-    pool_destroy(pool);
-    shared_memory_free(scene);
-}
-
-static struct pool_result *start(struct pool *pool, size_t parts, size_t chunksize,
-                                 const struct pool_callbacks *callbacks)
-{
-    struct pool_result *result =
-        pool_map_async(pool, play, orders, sizeof *orders, results, sizeof *results, parts,
-                       chunksize, callbacks, &error);
-    ck_assert_msg(result != NULL, "%s", error.message);
-    return result;
-}
-
-/* One of the orders, as an apply. */
-static struct pool_result *start_one(struct pool *pool, size_t part,
-                                     const struct pool_callbacks *callbacks)
-{
-    struct pool_result *result =
-        pool_apply_async(pool, play, &orders[part], sizeof *orders, &results[part], sizeof *results,
-                         callbacks, &error);
-    ck_assert_msg(result != NULL, "%s", error.message);
-    return result;
-}
-
 /* Each worker is in the first of its tasks, and waits. */
 static struct pool_result *keep_all_busy(struct pool *pool)
 {
-    struct pool_result *result = start(pool, (size_t)pool_workers(pool), 1, NULL);
+    struct pool_result *result = start_with(pool, (size_t)pool_workers(pool), 1, NULL);
     await_entered(scene, pool_workers(pool));
     return result;
 }
@@ -82,13 +45,6 @@ static void expect_error(struct pool_result *result, enum error_code code, size_
     expect_failure(pool_result_get(result, -1, &error), &error, code, part_of_message);
     ck_assert_uint_eq(error.task, task);
     pool_result_free(result);
-}
-
-static void expect_runs(size_t first, size_t end, long runs)
-{
-    for (size_t i = first; i < end; i++)
-        ck_assert_msg(atomic_load(&scene->runs[i]) == runs, "task %zu was run %ld times", i,
-                      atomic_load(&scene->runs[i]));
 }
 
 static void close_and_join(struct pool *pool)
@@ -369,7 +325,7 @@ START_TEST(a_pool_of_two_hundred_workers_works)
     scene = make_scene(); /* as many tasks at the same time */
     prepare(scene, orders, results, (size_t)workers, MEET);
     atomic_store(&scene->open, workers);
-    expect_done(start(pool, (size_t)workers, 1, NULL));
+    expect_done(start_with(pool, (size_t)workers, 1, NULL));
     check_squares(results, (size_t)workers);
     ck_assert_uint_eq(pool_statistics(pool).restarts, 0);
     end_scene(pool);
@@ -469,7 +425,8 @@ START_TEST(a_withdrawn_result_calls_its_error_callback)
                                 many = noting(&of_map);
     struct pool *pool = create_with(situation(_i));
     begin_scene(PARTS, WAIT);
-    struct pool_result *map = start(pool, PARTS, 1, &many); /* of it each worker begins a part */
+    struct pool_result *map =
+        start_with(pool, PARTS, 1, &many); /* of it each worker begins a part */
     await_entered(scene, pool_workers(pool));
     struct pool_result *result = start_one(pool, 50, &one), *given_up = start_one(pool, 51, &freed);
     ck_assert_uint_eq(pool_result_cancel(result), 1);
@@ -647,7 +604,7 @@ START_TEST(closed_with_work_left_while_workers_retire)
         struct pool *pool = create_with(options);
         begin_scene((size_t)2 * CHUNKS, WAIT);
         orders[3].act = fails ? WAIT_FAIL : WAIT;
-        struct pool_result *result = start(pool, (size_t)2 * CHUNKS, 2, NULL);
+        struct pool_result *result = start_with(pool, (size_t)2 * CHUNKS, 2, NULL);
         await_entered(scene, options.workers);
         pool_close(pool);
         open_scene(scene);
@@ -678,7 +635,7 @@ START_TEST(terminated_while_workers_retire_starts_none_any_more)
     settled_pids(pool, NULL, pids);
     const pid_t stopped = parent_of(pids[0]);
     begin_scene(PARTS, WAIT);
-    struct pool_result *result = start(pool, PARTS, 1, NULL);
+    struct pool_result *result = start_with(pool, PARTS, 1, NULL);
     await_entered(scene, options.workers);
     ck_assert_int_eq(kill(stopped, SIGSTOP), 0);
     expect_stopped(stopped);
@@ -706,7 +663,7 @@ START_TEST(terminated_at_any_moment_while_workers_retire)
         options.maxtasksperchild = 1;
         struct pool *pool = create_with(options);
         begin_scene(SCENE_PARTS, SQUARE);
-        struct pool_result *result = start(pool, SCENE_PARTS, 1, NULL);
+        struct pool_result *result = start_with(pool, SCENE_PARTS, 1, NULL);
         await_entered(scene, 1 + options.workers * round / 2);
         pool_terminate(pool);
         ck_assert_msg(pool_join(pool, -1, &error) == 0, "%s", error.message);

@@ -15,8 +15,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static pid_t main_helper; /* 0: none */
@@ -57,7 +55,7 @@ static bool hangs_up(int socket)
 bool helper_is_dead(struct pool *pool)
 {
     if (pool->options.start_method == POOL_FORK)
-        return true; /* it has one connection only; pool_destroy reaps it */
+        return true; /* it has one connection only */
     pthread_mutex_lock(&startup_mutex);
     const bool dead = hangs_up(main_socket);
     if (dead)

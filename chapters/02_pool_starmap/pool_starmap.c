@@ -43,7 +43,7 @@ __attribute__((noinline)) static int64_t process_with_params(int64_t x, int64_t 
     int64_t result = 0;
     for (size_t i = 0; i < iterations; i++) {
         result += (int64_t)i * x * multiplier + offset;
-        __asm__ volatile("" : "+r"(result)); /* keep the loop: see chapter 1 */
+        __asm__ volatile("" : "+r"(result)); /* else a compiler may use a formula instead */
     }
     return result;
 }
@@ -58,7 +58,7 @@ __attribute__((noinline)) static int64_t process_with_params_under_gil(
             result += (int64_t)i * x * multiplier + offset;
             __asm__ volatile("" : "+r"(result));
         }
-        gil_checkpoint(gil); /* every 1000 turns: see chapter 1 */
+        gil_checkpoint(gil); /* as Python does between turns: gives it up if asked to */
     }
     return result;
 }
